@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use thiserror::Error;
 use yarn_ml_protocol::ids::ApplicationId;
@@ -48,14 +48,9 @@ pub fn generate(application: &ApplicationId) -> Result<[Identity; 3], PkiError> 
     let leaf = |leaf: Leaf| -> Result<Identity, PkiError> {
         let key = KeyPair::generate()?;
         let mut params = named(leaf.name(), application);
-        params.subject_alt_names = vec![rcgen::SanType::DnsName(
-            leaf.server_name(application).as_str().try_into()?,
-        )];
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(leaf.server_name(application).as_str().try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         Ok(Identity {
             leaf,
             ca: ca.clone(),
@@ -70,10 +65,7 @@ pub fn generate(application: &ApplicationId) -> Result<[Identity; 3], PkiError> 
 fn named(name: &str, application: &ApplicationId) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(
-        DnType::CommonName,
-        format!("yarn-ml {name} of {application}"),
-    );
+    params.distinguished_name.push(DnType::CommonName, format!("yarn-ml {name} of {application}"));
     params
 }
 
@@ -105,10 +97,7 @@ impl Identity {
     pub fn to_secrets(&self) -> BTreeMap<String, Vec<u8>> {
         BTreeMap::from([
             (CA_ALIAS.to_owned(), self.ca.clone().into_bytes()),
-            (
-                self.leaf.alias("certificate"),
-                self.certificate.clone().into_bytes(),
-            ),
+            (self.leaf.alias("certificate"), self.certificate.clone().into_bytes()),
             (self.leaf.alias("key"), self.key.clone().into_bytes()),
         ])
     }
@@ -124,9 +113,7 @@ impl Identity {
                     secrets.keys().cloned().collect::<Vec<_>>().join(", ")
                 },
             })?;
-            String::from_utf8(bytes.clone()).map_err(|_| PkiError::NotText {
-                alias: alias.to_owned(),
-            })
+            String::from_utf8(bytes.clone()).map_err(|_| PkiError::NotText { alias: alias.to_owned() })
         };
         Ok(Self {
             leaf,
@@ -139,9 +126,7 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("leaf", &self.leaf)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("leaf", &self.leaf).finish_non_exhaustive()
     }
 }
 
@@ -154,13 +139,8 @@ mod tests {
         let application = ApplicationId("application_1700000000000_0001".into());
         let [am, agent, _] = generate(&application).unwrap();
         let secrets = agent.to_secrets();
-        assert_eq!(
-            Identity::from_secrets(Leaf::Agent, &secrets).unwrap(),
-            agent
-        );
-        let missing = Identity::from_secrets(Leaf::Am, &secrets)
-            .unwrap_err()
-            .to_string();
+        assert_eq!(Identity::from_secrets(Leaf::Agent, &secrets).unwrap(), agent);
+        let missing = Identity::from_secrets(Leaf::Am, &secrets).unwrap_err().to_string();
         assert!(missing.contains("yarn-ml.am.certificate"), "{missing}");
         assert!(secrets.values().all(|v| v != am.key.as_bytes()));
         assert!(!format!("{am:?}").contains("PRIVATE"));

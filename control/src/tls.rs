@@ -12,9 +12,7 @@ use crate::pki::{Identity, Leaf};
 
 /// TLS of a server which lets in only holders of a leaf of the same job.
 pub fn server(identity: &Identity) -> ServerTlsConfig {
-    ServerTlsConfig::new()
-        .identity(tonic_identity(identity))
-        .client_ca_root(Certificate::from_pem(&identity.ca))
+    ServerTlsConfig::new().identity(tonic_identity(identity)).client_ca_root(Certificate::from_pem(&identity.ca))
 }
 
 /// Endpoint of the holder of `peer`'s leaf at `address` (`host:port`).
@@ -48,9 +46,7 @@ pub fn only(allowed: Leaf, application: &ApplicationId) -> impl Interceptor + Cl
             allowed.name(),
             leaf.name()
         ))),
-        None => Err(Status::unauthenticated(
-            "the caller shows no leaf of this job",
-        )),
+        None => Err(Status::unauthenticated("the caller shows no leaf of this job")),
     }
 }
 
@@ -60,11 +56,7 @@ fn caller(request: &Request<()>, application: &ApplicationId) -> Option<Leaf> {
     let names = certificate.subject_alternative_name().ok()??;
     Leaf::ALL.into_iter().find(|leaf| {
         let expected = leaf.server_name(application);
-        names
-            .value
-            .general_names
-            .iter()
-            .any(|name| matches!(name, GeneralName::DNSName(n) if *n == expected))
+        names.value.general_names.iter().any(|name| matches!(name, GeneralName::DNSName(n) if *n == expected))
     })
 }
 

@@ -21,10 +21,7 @@ struct Am;
 impl Job for Am {
     type FollowStream = ReceiverStream<Result<JobStatus, Status>>;
 
-    async fn follow(
-        &self,
-        _: Request<FollowRequest>,
-    ) -> Result<Response<Self::FollowStream>, Status> {
+    async fn follow(&self, _: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
 
@@ -37,10 +34,7 @@ impl Job for Am {
 impl Agents for Am {
     type AttachStream = ReceiverStream<Result<AmMessage, Status>>;
 
-    async fn attach(
-        &self,
-        _: Request<Streaming<AgentMessage>>,
-    ) -> Result<Response<Self::AttachStream>, Status> {
+    async fn attach(&self, _: Request<Streaming<AgentMessage>>) -> Result<Response<Self::AttachStream>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
 }
@@ -51,33 +45,19 @@ async fn serve(identity: &Identity, application: &ApplicationId) -> String {
     let server = Server::builder()
         .tls_config(tls::server(identity))
         .unwrap()
-        .add_service(JobServer::with_interceptor(
-            Am,
-            tls::only(Leaf::Client, application),
-        ))
-        .add_service(AgentsServer::with_interceptor(
-            Am,
-            tls::only(Leaf::Agent, application),
-        ));
+        .add_service(JobServer::with_interceptor(Am, tls::only(Leaf::Client, application)))
+        .add_service(AgentsServer::with_interceptor(Am, tls::only(Leaf::Agent, application)));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
 }
 
-async fn stop(
-    identity: &Identity,
-    application: &ApplicationId,
-    peer: Leaf,
-    address: &str,
-) -> Result<(), Status> {
+async fn stop(identity: &Identity, application: &ApplicationId, peer: Leaf, address: &str) -> Result<(), Status> {
     let channel = tls::endpoint(identity, application, peer, address)
         .unwrap()
         .connect()
         .await
         .map_err(|e| Status::unavailable(format!("{e:?}")))?;
-    let request = StopRequest {
-        reason: "test".into(),
-        drain: false,
-    };
+    let request = StopRequest { reason: "test".into(), drain: false };
     JobClient::new(channel).stop(request).await.map(drop)
 }
 
@@ -86,12 +66,8 @@ async fn the_submitter_may_stop_the_job_and_an_agent_may_not() {
     let application = ApplicationId("application_1700000000000_0001".into());
     let [am, agent, client] = pki::generate(&application).unwrap();
     let address = serve(&am, &application).await;
-    stop(&client, &application, Leaf::Am, &address)
-        .await
-        .unwrap();
-    let refused = stop(&agent, &application, Leaf::Am, &address)
-        .await
-        .unwrap_err();
+    stop(&client, &application, Leaf::Am, &address).await.unwrap();
+    let refused = stop(&agent, &application, Leaf::Am, &address).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert!(refused.message().contains("client") && refused.message().contains("agent"));
 }
@@ -102,21 +78,9 @@ async fn another_jobs_leaves_and_another_server_are_refused() {
     let [am, _, client] = pki::generate(&application).unwrap();
     let [other_am, _, other_client] = pki::generate(&application).unwrap();
     let address = serve(&am, &application).await;
-    assert!(
-        stop(&other_client, &application, Leaf::Am, &address)
-            .await
-            .is_err()
-    );
+    assert!(stop(&other_client, &application, Leaf::Am, &address).await.is_err());
     let impostor = serve(&other_am, &application).await;
-    assert!(
-        stop(&client, &application, Leaf::Am, &impostor)
-            .await
-            .is_err()
-    );
+    assert!(stop(&client, &application, Leaf::Am, &impostor).await.is_err());
     // An agent that listens cannot pass for the application master either.
-    assert!(
-        stop(&client, &application, Leaf::Agent, &address)
-            .await
-            .is_err()
-    );
+    assert!(stop(&client, &application, Leaf::Agent, &address).await.is_err());
 }

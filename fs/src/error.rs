@@ -38,27 +38,13 @@ pub struct FsError {
 }
 
 impl FsError {
-    pub fn new(
-        kind: ErrorKind,
-        operation: &'static str,
-        path: &str,
-        message: impl fmt::Display,
-    ) -> Self {
-        Self {
-            kind,
-            operation,
-            path: path.to_owned(),
-            message: message.to_string(),
-            exception_class: None,
-        }
+    pub fn new(kind: ErrorKind, operation: &'static str, path: &str, message: impl fmt::Display) -> Self {
+        Self { kind, operation, path: path.to_owned(), message: message.to_string(), exception_class: None }
     }
 
     /// Trying again later can help.
     pub fn is_retriable(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::SafeMode | ErrorKind::Standby | ErrorKind::Timeout | ErrorKind::Unreachable
-        )
+        matches!(self.kind, ErrorKind::SafeMode | ErrorKind::Standby | ErrorKind::Timeout | ErrorKind::Unreachable)
     }
 
     pub fn is_not_found(&self) -> bool {
@@ -74,10 +60,9 @@ impl FsError {
             Io::NotADirectory => ErrorKind::NotADirectory,
             Io::IsADirectory => ErrorKind::IsADirectory,
             Io::UnexpectedEof => ErrorKind::Changed,
-            Io::ConnectionRefused
-            | Io::ConnectionReset
-            | Io::HostUnreachable
-            | Io::NetworkUnreachable => ErrorKind::Unreachable,
+            Io::ConnectionRefused | Io::ConnectionReset | Io::HostUnreachable | Io::NetworkUnreachable => {
+                ErrorKind::Unreachable
+            }
             Io::TimedOut => ErrorKind::Timeout,
             _ => ErrorKind::Other,
         };
@@ -94,34 +79,18 @@ impl FsError {
                 },
                 ..Self::new(ErrorKind::Other, operation, path, error)
             },
-            HdfsError::RPCError(class, message) | HdfsError::FatalRPCError(class, message) => {
-                Self {
-                    exception_class: Some(class.clone()),
-                    ..Self::new(kind_of_class(&class), operation, path, first_line(&message))
-                }
-            }
-            HdfsError::FileNotFound(_) => Self::new(
-                ErrorKind::NotFound,
-                operation,
-                path,
-                "no such file or folder",
-            ),
-            HdfsError::AlreadyExists(_) => Self::new(
-                ErrorKind::AlreadyExists,
-                operation,
-                path,
-                "it exists already",
-            ),
-            HdfsError::IsADirectoryError(_) => {
-                Self::new(ErrorKind::IsADirectory, operation, path, "it is a folder")
-            }
+            HdfsError::RPCError(class, message) | HdfsError::FatalRPCError(class, message) => Self {
+                exception_class: Some(class.clone()),
+                ..Self::new(kind_of_class(&class), operation, path, first_line(&message))
+            },
+            HdfsError::FileNotFound(_) => Self::new(ErrorKind::NotFound, operation, path, "no such file or folder"),
+            HdfsError::AlreadyExists(_) => Self::new(ErrorKind::AlreadyExists, operation, path, "it exists already"),
+            HdfsError::IsADirectoryError(_) => Self::new(ErrorKind::IsADirectory, operation, path, "it is a folder"),
             HdfsError::InvalidPath(m) => Self::new(ErrorKind::InvalidPath, operation, path, m),
             HdfsError::ChecksumError | HdfsError::BlocksNotFound(_) => {
                 Self::new(ErrorKind::Corrupt, operation, path, error)
             }
-            HdfsError::UnsupportedFeature(m) => {
-                Self::new(ErrorKind::Unsupported, operation, path, m)
-            }
+            HdfsError::UnsupportedFeature(m) => Self::new(ErrorKind::Unsupported, operation, path, m),
             other => Self::new(ErrorKind::Other, operation, path, other),
         }
     }

@@ -19,21 +19,12 @@ pub async fn expand(files: &dyn FileSystem, path: &str) -> Result<Vec<FileStatus
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
     if found.is_empty() {
-        return Err(FsError::new(
-            ErrorKind::NotFound,
-            "find",
-            path,
-            "no file matches",
-        ));
+        return Err(FsError::new(ErrorKind::NotFound, "find", path, "no file matches"));
     }
     Ok(found)
 }
 
-async fn matching(
-    files: &dyn FileSystem,
-    pattern: &str,
-    found: &mut Vec<FileStatus>,
-) -> Result<()> {
+async fn matching(files: &dyn FileSystem, pattern: &str, found: &mut Vec<FileStatus>) -> Result<()> {
     let parts: Vec<&str> = pattern.split('/').filter(|p| !p.is_empty()).collect();
     let plain = parts.iter().take_while(|part| !is_pattern(part)).count();
     let mut folders = vec![format!("/{}", parts[..plain].join("/"))];
@@ -96,13 +87,7 @@ fn alternatives(pattern: &str) -> Vec<String> {
                     inner.push(&pattern[begin..at]);
                     return inner
                         .into_iter()
-                        .flat_map(|part| {
-                            alternatives(&format!(
-                                "{}{part}{}",
-                                &pattern[..open],
-                                &pattern[at + 1..]
-                            ))
-                        })
+                        .flat_map(|part| alternatives(&format!("{}{part}{}", &pattern[..open], &pattern[at + 1..])))
                         .collect();
                 }
             }
@@ -131,9 +116,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
             };
             in_class(class, *first) != negated && matches(&rest[end + 1..], others)
         }
-        Some((b'\\', rest)) if !rest.is_empty() => {
-            name.first() == rest.first() && matches(&rest[1..], &name[1..])
-        }
+        Some((b'\\', rest)) if !rest.is_empty() => name.first() == rest.first() && matches(&rest[1..], &name[1..]),
         Some((c, rest)) => name.first() == Some(c) && matches(rest, &name[1..]),
     }
 }
@@ -166,11 +149,8 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_hadoop() {
-        let yes = |pattern: &str, name: &str| {
-            alternatives(pattern)
-                .iter()
-                .any(|p| matches(p.as_bytes(), name.as_bytes()))
-        };
+        let yes =
+            |pattern: &str, name: &str| alternatives(pattern).iter().any(|p| matches(p.as_bytes(), name.as_bytes()));
         for (pattern, name) in [
             ("*.csv", "a.csv"),
             ("part-?", "part-1"),
@@ -181,13 +161,7 @@ mod tests {
         ] {
             assert!(yes(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [
-            ("*.csv", "a.tsv"),
-            ("?", ""),
-            ("[a-c]", "d"),
-            ("{a,b}", "c"),
-            ("a\\*", "ab"),
-        ] {
+        for (pattern, name) in [("*.csv", "a.tsv"), ("?", ""), ("[a-c]", "d"), ("{a,b}", "c"), ("a\\*", "ab")] {
             assert!(!yes(pattern, name), "{pattern} {name}");
         }
     }

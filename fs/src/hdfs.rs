@@ -1,8 +1,6 @@
 //! HDFS through hdfs-native, with what it lacks: limits on every call, panics as errors, one configuration.
 
-use std::{
-    collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,9 +10,7 @@ use hdfs_native::{
     file::{FileReader, FileWriter},
 };
 
-use crate::{
-    CreateOptions, ErrorKind, FileStatus, FileSystem, FsError, ReadAt, Result, Timeouts, Write,
-};
+use crate::{CreateOptions, ErrorKind, FileStatus, FileSystem, FsError, ReadAt, Result, Timeouts, Write};
 
 pub struct Hdfs {
     uri: String,
@@ -42,29 +38,18 @@ impl Hdfs {
     ) -> Result<Self> {
         let mut keys: BTreeMap<String, String> = configuration
             .iter()
-            .filter(|(key, _)| {
-                key.starts_with("dfs.") || key.starts_with("fs.") || key.starts_with("hadoop.")
-            })
+            .filter(|(key, _)| key.starts_with("dfs.") || key.starts_with("fs.") || key.starts_with("hadoop."))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         for (key, value) in CLIENT_DEFAULTS {
             keys.insert(key.to_owned(), value.to_owned());
         }
-        let mut builder = ClientBuilder::new()
-            .with_url(uri)
-            .with_config_dir(NO_CONFIGURATION)
-            .with_config(keys);
+        let mut builder = ClientBuilder::new().with_url(uri).with_config_dir(NO_CONFIGURATION).with_config(keys);
         if let Some(user) = user {
             builder = builder.with_user(user);
         }
-        let client = builder
-            .build()
-            .map_err(|error| FsError::from_hdfs("connect to", uri, error))?;
-        Ok(Self {
-            uri: uri.to_owned(),
-            client,
-            timeouts,
-        })
+        let client = builder.build().map_err(|error| FsError::from_hdfs("connect to", uri, error))?;
+        Ok(Self { uri: uri.to_owned(), client, timeouts })
     }
 
     async fn metadata<T>(
@@ -90,21 +75,9 @@ async fn bounded<T>(
 ) -> Result<T> {
     let caught = AssertUnwindSafe(call).catch_unwind();
     match tokio::time::timeout(limit, caught).await {
-        Err(_) => Err(FsError::new(
-            ErrorKind::Timeout,
-            operation,
-            path,
-            format!("no answer within {limit:?}"),
-        )),
-        Ok(Err(_)) => Err(FsError::new(
-            ErrorKind::Other,
-            operation,
-            path,
-            "the HDFS client panicked",
-        )),
-        Ok(Ok(answer)) => {
-            answer.map_err(|error: HdfsError| FsError::from_hdfs(operation, path, error))
-        }
+        Err(_) => Err(FsError::new(ErrorKind::Timeout, operation, path, format!("no answer within {limit:?}"))),
+        Ok(Err(_)) => Err(FsError::new(ErrorKind::Other, operation, path, "the HDFS client panicked")),
+        Ok(Ok(answer)) => answer.map_err(|error: HdfsError| FsError::from_hdfs(operation, path, error)),
     }
 }
 
@@ -127,9 +100,7 @@ impl FileSystem for Hdfs {
     }
 
     async fn status(&self, path: &str) -> Result<FileStatus> {
-        self.metadata("look at", path, self.client.get_file_info(path))
-            .await
-            .map(status)
+        self.metadata("look at", path, self.client.get_file_info(path)).await.map(status)
     }
 
     fn list<'a>(&'a self, path: &str) -> BoxStream<'a, Result<FileStatus>> {
@@ -142,10 +113,7 @@ impl FileSystem for Hdfs {
                 if over {
                     return None;
                 }
-                let next = bounded("list", &full, limit, async {
-                    pages.next().await.transpose()
-                })
-                .await;
+                let next = bounded("list", &full, limit, async { pages.next().await.transpose() }).await;
                 match next {
                     Ok(None) => None,
                     Ok(Some(found)) => Some((Ok(status(found)), false)),
@@ -158,11 +126,7 @@ impl FileSystem for Hdfs {
 
     async fn open(&self, path: &str) -> Result<Box<dyn ReadAt>> {
         let reader = self.metadata("open", path, self.client.read(path)).await?;
-        Ok(Box::new(Reader {
-            reader: Arc::new(reader),
-            path: self.full(path),
-            limit: self.timeouts.read,
-        }))
+        Ok(Box::new(Reader { reader: Arc::new(reader), path: self.full(path), limit: self.timeouts.read }))
     }
 
     async fn create(&self, path: &str, options: CreateOptions) -> Result<Box<dyn Write>> {
@@ -171,46 +135,26 @@ impl FileSystem for Hdfs {
             .permission(u32::from(options.permission))
             .create_parent(true);
         write.replication = options.replication;
-        let writer = self
-            .metadata("create", path, self.client.create(path, write))
-            .await?;
-        Ok(Box::new(Writer {
-            writer,
-            path: self.full(path),
-            limit: self.timeouts.write,
-        }))
+        let writer = self.metadata("create", path, self.client.create(path, write)).await?;
+        Ok(Box::new(Writer { writer, path: self.full(path), limit: self.timeouts.write }))
     }
 
     async fn mkdirs(&self, path: &str, permission: u16) -> Result<()> {
-        self.metadata(
-            "make the folder",
-            path,
-            self.client.mkdirs(path, u32::from(permission), true),
-        )
-        .await
+        self.metadata("make the folder", path, self.client.mkdirs(path, u32::from(permission), true)).await
     }
 
     async fn rename(&self, from: &str, to: &str, overwrite: bool) -> Result<()> {
         self.metadata("rename", from, self.client.rename(from, to, overwrite))
             .await
-            .map_err(|error| FsError {
-                message: format!("to {to}: {}", error.message),
-                ..error
-            })
+            .map_err(|error| FsError { message: format!("to {to}: {}", error.message), ..error })
     }
 
     async fn delete(&self, path: &str, recursive: bool) -> Result<bool> {
-        self.metadata("delete", path, self.client.delete(path, recursive))
-            .await
+        self.metadata("delete", path, self.client.delete(path, recursive)).await
     }
 
     async fn set_permission(&self, path: &str, permission: u16) -> Result<()> {
-        self.metadata(
-            "set the permission of",
-            path,
-            self.client.set_permission(path, u32::from(permission)),
-        )
-        .await
+        self.metadata("set the permission of", path, self.client.set_permission(path, u32::from(permission))).await
     }
 }
 
@@ -228,22 +172,13 @@ impl ReadAt for Reader {
 
     async fn read_range(&self, offset: u64, length: usize) -> Result<Bytes> {
         within(&self.path, offset, length as u64, self.length())?;
-        let bytes = bounded(
-            "read",
-            &self.path,
-            self.limit,
-            self.reader.read_range(offset as usize, length),
-        )
-        .await?;
+        let bytes = bounded("read", &self.path, self.limit, self.reader.read_range(offset as usize, length)).await?;
         if bytes.len() != length {
             return Err(FsError::new(
                 ErrorKind::Changed,
                 "read",
                 &self.path,
-                format!(
-                    "{} of {length} bytes came from byte {offset} on",
-                    bytes.len()
-                ),
+                format!("{} of {length} bytes came from byte {offset} on", bytes.len()),
             ));
         }
         Ok(bytes)
@@ -253,10 +188,7 @@ impl ReadAt for Reader {
         if let Err(error) = within(&self.path, offset, length, self.length()) {
             return futures::stream::once(async { Err(error) }).boxed();
         }
-        let pieces = self
-            .reader
-            .read_range_stream(offset as usize, length as usize)
-            .boxed();
+        let pieces = self.reader.read_range_stream(offset as usize, length as usize).boxed();
         let (path, limit) = (self.path.clone(), self.limit);
         futures::stream::unfold((pieces, false), move |(mut pieces, over)| {
             let path = path.clone();
@@ -264,10 +196,7 @@ impl ReadAt for Reader {
                 if over {
                     return None;
                 }
-                let next = bounded("read", &path, limit, async {
-                    pieces.next().await.transpose()
-                })
-                .await;
+                let next = bounded("read", &path, limit, async { pieces.next().await.transpose() }).await;
                 match next {
                     Ok(None) => None,
                     Ok(Some(bytes)) => Some((Ok(bytes), (pieces, false))),
@@ -288,10 +217,7 @@ pub(crate) fn within(path: &str, offset: u64, length: u64, file: u64) -> Result<
         ErrorKind::Changed,
         "read",
         path,
-        format!(
-            "bytes {offset} to {} are wanted, and the file has {file}",
-            offset.saturating_add(length)
-        ),
+        format!("bytes {offset} to {} are wanted, and the file has {file}", offset.saturating_add(length)),
     ))
 }
 
@@ -304,14 +230,7 @@ struct Writer {
 #[async_trait]
 impl Write for Writer {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        bounded(
-            "write",
-            &self.path,
-            self.limit,
-            self.writer.write_bytes(bytes),
-        )
-        .await
-        .map(drop)
+        bounded("write", &self.path, self.limit, self.writer.write_bytes(bytes)).await.map(drop)
     }
 
     async fn close(mut self: Box<Self>) -> Result<()> {

@@ -20,9 +20,7 @@ pub use glob::{expand, is_pattern};
 pub use hdfs::Hdfs;
 pub use local::LocalDisk;
 pub use location::{Base, Location, parent};
-pub use publish::{
-    Attempt, PublishedTree, download_tree, next_version, publish_file, publish_tree,
-};
+pub use publish::{Attempt, PublishedTree, download_tree, next_version, publish_file, publish_tree};
 pub use registry::{FileSystems, Timeouts};
 
 pub type Result<T, E = FsError> = std::result::Result<T, E>;
@@ -98,11 +96,7 @@ pub struct CreateOptions {
 
 impl Default for CreateOptions {
     fn default() -> Self {
-        Self {
-            overwrite: false,
-            permission: 0o644,
-            replication: None,
-        }
+        Self { overwrite: false, permission: 0o644, replication: None }
     }
 }
 

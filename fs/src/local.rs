@@ -12,9 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 
-use crate::{
-    CreateOptions, ErrorKind, FileStatus, FileSystem, FsError, ReadAt, Result, Write, hdfs::within,
-};
+use crate::{CreateOptions, ErrorKind, FileStatus, FileSystem, FsError, ReadAt, Result, Write, hdfs::within};
 
 /// Bytes of one piece of a stream.
 const PIECE: u64 = 1 << 20;
@@ -72,11 +70,7 @@ impl FileSystem for LocalDisk {
                 Err(error) => futures::stream::once(async { Err(error) }).boxed(),
                 Ok((folder, entries)) => futures::stream::iter(entries.filter_map(move |entry| {
                     let found = entry.and_then(|entry| {
-                        let path = format!(
-                            "{}/{}",
-                            folder.trim_end_matches('/'),
-                            entry.file_name().to_string_lossy()
-                        );
+                        let path = format!("{}/{}", folder.trim_end_matches('/'), entry.file_name().to_string_lossy());
                         Ok((path, fs::metadata(entry.path())?))
                     });
                     match found {
@@ -101,11 +95,7 @@ impl FileSystem for LocalDisk {
             Ok((file, found.len()))
         });
         let (file, length) = opened.await?;
-        Ok(Box::new(Reader {
-            file: Arc::new(file),
-            length,
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(Reader { file: Arc::new(file), length, path: path.to_owned() }))
     }
 
     async fn create(&self, path: &str, options: CreateOptions) -> Result<Box<dyn Write>> {
@@ -125,10 +115,7 @@ impl FileSystem for LocalDisk {
             file.set_permissions(fs::Permissions::from_mode(u32::from(options.permission)))?;
             Ok(file)
         });
-        Ok(Box::new(Writer {
-            file: Some(file.await?),
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(Writer { file: Some(file.await?), path: path.to_owned() }))
     }
 
     async fn mkdirs(&self, path: &str, permission: u16) -> Result<()> {
@@ -136,10 +123,7 @@ impl FileSystem for LocalDisk {
             if path.is_dir() {
                 return Ok(());
             }
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(u32::from(permission))
-                .create(path)?;
+            fs::DirBuilder::new().recursive(true).mode(u32::from(permission)).create(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(u32::from(permission)))
         })
         .await
@@ -163,10 +147,7 @@ impl FileSystem for LocalDisk {
             fs::hard_link(from, to)?;
             fs::remove_file(from)
         });
-        renamed.await.map_err(|error| FsError {
-            message: format!("to {to}: {}", error.message),
-            ..error
-        })
+        renamed.await.map_err(|error| FsError { message: format!("to {to}: {}", error.message), ..error })
     }
 
     async fn delete(&self, path: &str, recursive: bool) -> Result<bool> {
@@ -216,10 +197,7 @@ impl ReadAt for Reader {
     async fn read_range(&self, offset: u64, length: usize) -> Result<Bytes> {
         within(&self.path, offset, length as u64, self.length)?;
         let file = self.file.clone();
-        blocking("read", &self.path, move |_| {
-            read_exactly(&file, offset, length)
-        })
-        .await
+        blocking("read", &self.path, move |_| read_exactly(&file, offset, length)).await
     }
 
     fn stream(&self, offset: u64, length: u64) -> BoxStream<'static, Result<Bytes>> {
@@ -237,11 +215,7 @@ impl ReadAt for Reader {
                 let now = left.min(PIECE) as usize;
                 let read = blocking("read", &path, move |_| read_exactly(&file, at, now)).await;
                 // After an error the stream is over.
-                let next = if read.is_ok() {
-                    at + now as u64
-                } else {
-                    offset + length
-                };
+                let next = if read.is_ok() { at + now as u64 } else { offset + length };
                 Some((read, next))
             }
         })
@@ -258,12 +232,7 @@ struct Writer {
 impl Write for Writer {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let Some(mut file) = self.file.take() else {
-            return Err(FsError::new(
-                ErrorKind::Other,
-                "write",
-                &self.path,
-                "an earlier write failed",
-            ));
+            return Err(FsError::new(ErrorKind::Other, "write", &self.path, "an earlier write failed"));
         };
         let file = blocking("write", &self.path, move |_| {
             file.write_all(&bytes)?;
@@ -275,12 +244,7 @@ impl Write for Writer {
 
     async fn close(mut self: Box<Self>) -> Result<()> {
         let Some(file) = self.file.take() else {
-            return Err(FsError::new(
-                ErrorKind::Other,
-                "close",
-                &self.path,
-                "an earlier write failed",
-            ));
+            return Err(FsError::new(ErrorKind::Other, "close", &self.path, "an earlier write failed"));
         };
         blocking("close", &self.path, move |_| file.sync_all()).await
     }

@@ -24,18 +24,11 @@ pub struct Base {
 impl Base {
     /// `default_fs` as Hadoop writes it: `hdfs://namenode:8020`, `hdfs://namenode:8020/`, `file:///`.
     pub fn new(default_fs: &str, working_dir: &str) -> Result<Self> {
-        let (file_system, _) = split_uri(default_fs)?.ok_or_else(|| {
-            invalid(
-                default_fs,
-                "a file system needs a scheme; allowed are hdfs:// and file://",
-            )
-        })?;
-        let working_dir = normalize(working_dir)
-            .ok_or_else(|| invalid(working_dir, "the working directory must be absolute"))?;
-        Ok(Self {
-            file_system,
-            working_dir,
-        })
+        let (file_system, _) = split_uri(default_fs)?
+            .ok_or_else(|| invalid(default_fs, "a file system needs a scheme; allowed are hdfs:// and file://"))?;
+        let working_dir =
+            normalize(working_dir).ok_or_else(|| invalid(working_dir, "the working directory must be absolute"))?;
+        Ok(Self { file_system, working_dir })
     }
 
     pub fn qualify(&self, path: &str) -> Result<Location> {
@@ -46,38 +39,29 @@ impl Base {
             return Err(invalid(path, "the path holds a NUL"));
         }
         if let Some((file_system, rest)) = split_uri(path)? {
-            let path = normalize(rest)
-                .ok_or_else(|| invalid(path, "a path behind a scheme must be absolute"))?;
+            let path = normalize(rest).ok_or_else(|| invalid(path, "a path behind a scheme must be absolute"))?;
             return Ok(Location { file_system, path });
         }
         let joined = match path.strip_prefix('/') {
             Some(_) => path.to_owned(),
             None => format!("{}/{path}", self.working_dir),
         };
-        let normalized =
-            normalize(&joined).ok_or_else(|| invalid(path, "the path leaves the root"))?;
-        Ok(Location {
-            file_system: self.file_system.clone(),
-            path: normalized,
-        })
+        let normalized = normalize(&joined).ok_or_else(|| invalid(path, "the path leaves the root"))?;
+        Ok(Location { file_system: self.file_system.clone(), path: normalized })
     }
 }
 
 impl Location {
     /// Reads what [`Location`] prints.
     pub fn parse(uri: &str) -> Result<Self> {
-        let (file_system, path) = split_uri(uri)?
-            .ok_or_else(|| invalid(uri, "a URI needs a scheme; allowed are hdfs:// and file://"))?;
-        let path = normalize(path)
-            .ok_or_else(|| invalid(uri, "a path behind a scheme must be absolute"))?;
+        let (file_system, path) =
+            split_uri(uri)?.ok_or_else(|| invalid(uri, "a URI needs a scheme; allowed are hdfs:// and file://"))?;
+        let path = normalize(path).ok_or_else(|| invalid(uri, "a path behind a scheme must be absolute"))?;
         Ok(Self { file_system, path })
     }
 
     pub fn join(&self, name: &str) -> Self {
-        Self {
-            file_system: self.file_system.clone(),
-            path: format!("{}/{name}", self.path.trim_end_matches('/')),
-        }
+        Self { file_system: self.file_system.clone(), path: format!("{}/{name}", self.path.trim_end_matches('/')) }
     }
 
     pub fn name(&self) -> &str {
@@ -105,21 +89,14 @@ fn split_uri(text: &str) -> Result<Option<(String, &str)>> {
         return Ok(None);
     };
     // `a/b:c` is a path.
-    if scheme.is_empty()
-        || !scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-    {
+    if scheme.is_empty() || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) {
         return Ok(None);
     }
     match scheme {
         "file" => {
             let path = rest.strip_prefix("//").unwrap_or(rest);
             if !path.starts_with('/') {
-                return Err(invalid(
-                    text,
-                    "a file: URI has no host and an absolute path, as in file:///data/a.csv",
-                ));
+                return Err(invalid(text, "a file: URI has no host and an absolute path, as in file:///data/a.csv"));
             }
             Ok(Some(("file://".to_owned(), path)))
         }
@@ -130,15 +107,9 @@ fn split_uri(text: &str) -> Result<Option<(String, &str)>> {
             let at = rest.find('/').unwrap_or(rest.len());
             let (authority, path) = rest.split_at(at);
             if authority.is_empty() {
-                return Err(invalid(
-                    text,
-                    "names no NameNode; write hdfs://namenode:port/path, or the path alone",
-                ));
+                return Err(invalid(text, "names no NameNode; write hdfs://namenode:port/path, or the path alone"));
             }
-            Ok(Some((
-                format!("hdfs://{authority}"),
-                if path.is_empty() { "/" } else { path },
-            )))
+            Ok(Some((format!("hdfs://{authority}"), if path.is_empty() { "/" } else { path })))
         }
         other => Err(FsError::new(
             ErrorKind::Unsupported,

@@ -5,10 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use crate::{
-    CreateOptions, ErrorKind, FileSystem, FsError, LocalDisk, Location, Result, local::piece,
-    parent,
-};
+use crate::{CreateOptions, ErrorKind, FileSystem, FsError, LocalDisk, Location, Result, local::piece, parent};
 
 /// Bytes read and written at once.
 const PIECE: usize = 1 << 20;
@@ -26,11 +23,7 @@ pub struct PublishedTree {
 impl Attempt {
     fn temporary(&self, path: &str) -> String {
         let name = path.rsplit('/').next().unwrap_or_default();
-        format!(
-            "{}/.{name}.{}.tmp",
-            parent(path).trim_end_matches('/'),
-            self.0
-        )
+        format!("{}/.{name}.{}.tmp", parent(path).trim_end_matches('/'), self.0)
     }
 }
 
@@ -46,11 +39,7 @@ pub async fn publish_file(
     let temporary = attempt.temporary(path);
     let written = async {
         let length = bytes.len() as u64;
-        let options = CreateOptions {
-            overwrite: true,
-            permission,
-            ..CreateOptions::default()
-        };
+        let options = CreateOptions { overwrite: true, permission, ..CreateOptions::default() };
         let mut file = files.create(&temporary, options).await?;
         file.write(bytes).await?;
         file.close().await?;
@@ -144,10 +133,7 @@ async fn upload(from: &Path, files: &dyn FileSystem, to: &str) -> Result<Publish
                 ErrorKind::Changed,
                 "upload",
                 &target,
-                format!(
-                    "{arrived} of {} bytes arrived; the local file may have changed",
-                    status.length
-                ),
+                format!("{arrived} of {} bytes arrived; the local file may have changed", status.length),
             ));
         }
         done.files += 1;
@@ -203,19 +189,11 @@ pub async fn next_version(files: &dyn FileSystem, location: &Location) -> Result
         let path = location.path.replace(MARK, &version.to_string());
         match files.status(&path).await {
             Err(error) if error.is_not_found() => {
-                return Ok(Location {
-                    path,
-                    ..location.clone()
-                });
+                return Ok(Location { path, ..location.clone() });
             }
             Err(error) => return Err(error),
             Ok(_) => {}
         }
     }
-    Err(FsError::new(
-        ErrorKind::Other,
-        "number",
-        &location.path,
-        "there is no free version",
-    ))
+    Err(FsError::new(ErrorKind::Other, "number", &location.path, "there is no free version"))
 }

@@ -21,11 +21,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            metadata: Duration::from_secs(12),
-            read: Duration::from_secs(60),
-            write: Duration::from_secs(60),
-        }
+        Self { metadata: Duration::from_secs(12), read: Duration::from_secs(60), write: Duration::from_secs(60) }
     }
 }
 
@@ -39,38 +35,21 @@ pub struct FileSystems {
 
 impl FileSystems {
     /// `configuration`: resolved keys; nothing else is read, no `HADOOP_CONF_DIR`.
-    pub fn new(
-        configuration: BTreeMap<String, String>,
-        user: Option<String>,
-        timeouts: Timeouts,
-    ) -> Self {
-        Self {
-            configuration,
-            user,
-            timeouts,
-            made: Mutex::new(BTreeMap::new()),
-        }
+    pub fn new(configuration: BTreeMap<String, String>, user: Option<String>, timeouts: Timeouts) -> Self {
+        Self { configuration, user, timeouts, made: Mutex::new(BTreeMap::new()) }
     }
 
     /// The file system of a location.
     pub fn at(&self, location: &Location) -> Result<Arc<dyn FileSystem>> {
         // A panic while the map is held is a panic in `insert`: the map is sound.
-        let mut made = self
-            .made
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(found) = made.get(&location.file_system) {
             return Ok(found.clone());
         }
         let new: Arc<dyn FileSystem> = if location.file_system == "file://" {
             Arc::new(LocalDisk)
         } else {
-            Arc::new(Hdfs::connect(
-                &location.file_system,
-                &self.configuration,
-                self.user.as_deref(),
-                self.timeouts,
-            )?)
+            Arc::new(Hdfs::connect(&location.file_system, &self.configuration, self.user.as_deref(), self.timeouts)?)
         };
         made.insert(location.file_system.clone(), new.clone());
         Ok(new)

@@ -36,16 +36,7 @@ struct State {
 impl ApplicationMasterClient {
     /// `addresses`: `host:port` of each scheduler; at least one.
     pub fn new(addresses: Vec<String>, token: Token, options: Options, patience: Duration) -> Self {
-        Self {
-            addresses,
-            options,
-            patience,
-            state: Mutex::new(State {
-                token,
-                active: 0,
-                client: None,
-            }),
-        }
+        Self { addresses, options, patience, state: Mutex::new(State { token, active: 0, client: None }) }
     }
 
     pub async fn register(
@@ -56,10 +47,7 @@ impl ApplicationMasterClient {
     }
 
     /// Sending the same request again after a failure is safe: `response_id` tells the ResourceManager.
-    pub async fn allocate(
-        &self,
-        request: &AllocateRequestProto,
-    ) -> Result<AllocateResponseProto, RpcError> {
+    pub async fn allocate(&self, request: &AllocateRequestProto) -> Result<AllocateResponseProto, RpcError> {
         let answer: AllocateResponseProto = self.call("allocate", request).await?;
         if let Some(rolled) = &answer.am_rm_token {
             // The open connection stays valid; the next one needs the new token.
@@ -69,12 +57,8 @@ impl ApplicationMasterClient {
     }
 
     /// True once the ResourceManager has written it down.
-    pub async fn finish(
-        &self,
-        request: &FinishApplicationMasterRequestProto,
-    ) -> Result<bool, RpcError> {
-        let answer: FinishApplicationMasterResponseProto =
-            self.call("finishApplicationMaster", request).await?;
+    pub async fn finish(&self, request: &FinishApplicationMasterRequestProto) -> Result<bool, RpcError> {
+        let answer: FinishApplicationMasterResponseProto = self.call("finishApplicationMaster", request).await?;
         Ok(answer.is_unregistered.unwrap_or(false))
     }
 
@@ -89,9 +73,8 @@ impl ApplicationMasterClient {
         loop {
             let address = &self.addresses[state.active % self.addresses.len()];
             let token = state.token.clone();
-            let client = state.client.get_or_insert_with(|| {
-                RpcClient::new(address, PROTOCOL, Auth::Token(token), self.options)
-            });
+            let client =
+                state.client.get_or_insert_with(|| RpcClient::new(address, PROTOCOL, Auth::Token(token), self.options));
             let error = match client.call(method, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,

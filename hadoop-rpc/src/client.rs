@@ -35,10 +35,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            call: Duration::from_secs(60),
-        }
+        Self { connect: Duration::from_secs(10), call: Duration::from_secs(60) }
     }
 }
 
@@ -51,11 +48,7 @@ pub enum RpcError {
         source: std::io::Error,
     },
     #[error("no answer from {address} to {what} within {limit:?}")]
-    Timeout {
-        address: String,
-        what: String,
-        limit: Duration,
-    },
+    Timeout { address: String, what: String, limit: Duration },
     #[error("the connection to {address} broke")]
     Broken {
         address: String,
@@ -63,11 +56,7 @@ pub enum RpcError {
         source: std::io::Error,
     },
     #[error("{address} refused {what}: {} ({})", error.message, error.exception_class)]
-    Remote {
-        address: String,
-        what: String,
-        error: RemoteError,
-    },
+    Remote { address: String, what: String, error: RemoteError },
     #[error("{address} closed the connection: {} ({})", error.message, error.exception_class)]
     Fatal { address: String, error: RemoteError },
     #[error("failed to authenticate to {address}")]
@@ -88,9 +77,7 @@ impl RpcError {
     /// Java's exception, by its simple name, if a server said one.
     pub fn exception(&self) -> Option<&str> {
         match self {
-            Self::Remote { error, .. } | Self::Fatal { error, .. } => {
-                error.exception_class.rsplit(['.', '$']).next()
-            }
+            Self::Remote { error, .. } | Self::Fatal { error, .. } => error.exception_class.rsplit(['.', '$']).next(),
             _ => None,
         }
     }
@@ -126,12 +113,7 @@ struct Connection {
 
 impl RpcClient {
     /// `address` is `host:port`; nothing is connected yet.
-    pub fn new(
-        address: impl Into<String>,
-        protocol: &'static str,
-        auth: Auth,
-        options: Options,
-    ) -> Self {
+    pub fn new(address: impl Into<String>, protocol: &'static str, auth: Auth, options: Options) -> Self {
         Self {
             address: address.into(),
             protocol,
@@ -150,11 +132,7 @@ impl RpcClient {
     ///
     /// **Cancel safety**: a dropped call drops its connection, since an answer may still come over it; the server may have
     /// executed the call.
-    pub async fn call<A: Message + Default>(
-        &self,
-        method: &str,
-        request: &impl Message,
-    ) -> Result<A, RpcError> {
+    pub async fn call<A: Message + Default>(&self, method: &str, request: &impl Message) -> Result<A, RpcError> {
         let mut held = self.connection.lock().await;
         // Taken out while the call runs: a call that does not come back leaves none behind.
         let mut reused = held.take();
@@ -164,11 +142,7 @@ impl RpcClient {
                 Some(connection) => connection,
                 None => self.connect().await?,
             };
-            let answer = timeout(
-                self.options.call,
-                self.exchange(&mut connection, method, request),
-            )
-            .await;
+            let answer = timeout(self.options.call, self.exchange(&mut connection, method, request)).await;
             match answer {
                 Err(_) => {
                     return Err(RpcError::Timeout {
@@ -187,11 +161,8 @@ impl RpcClient {
                 }
                 Ok(Err(error)) => return Err(error),
                 Ok(Ok(body)) => {
-                    let decoded = A::decode(body.as_slice()).map_err(|_| {
-                        self.protocol_error(WireError::Malformed(
-                            "its message is not of the protocol",
-                        ))
-                    })?;
+                    let decoded = A::decode(body.as_slice())
+                        .map_err(|_| self.protocol_error(WireError::Malformed("its message is not of the protocol")))?;
                     *held = Some(connection);
                     return Ok(decoded);
                 }
@@ -212,108 +183,67 @@ impl RpcClient {
             declaring_class_protocol_name: self.protocol.to_owned(),
             client_protocol_version: 1,
         };
-        self.send(
-            &mut connection.socket,
-            &wire::request(call_id, &self.client_id, 0, &header, request),
-        )
-        .await?;
+        self.send(&mut connection.socket, &wire::request(call_id, &self.client_id, 0, &header, request)).await?;
         match self.receive(&mut connection.socket).await? {
-            Response::Success {
-                call_id: found,
-                body,
-            } if found == call_id => Ok(body),
-            Response::Error { error, .. } => Err(RpcError::Remote {
-                address: self.address.clone(),
-                what: method.to_owned(),
-                error,
-            }),
-            Response::Fatal { error, .. } => Err(RpcError::Fatal {
-                address: self.address.clone(),
-                error,
-            }),
-            Response::Success { .. } => {
-                Err(self.protocol_error(WireError::Malformed("it answers another call")))
+            Response::Success { call_id: found, body } if found == call_id => Ok(body),
+            Response::Error { error, .. } => {
+                Err(RpcError::Remote { address: self.address.clone(), what: method.to_owned(), error })
             }
+            Response::Fatal { error, .. } => Err(RpcError::Fatal { address: self.address.clone(), error }),
+            Response::Success { .. } => Err(self.protocol_error(WireError::Malformed("it answers another call"))),
         }
     }
 
     async fn connect(&self) -> Result<Connection, RpcError> {
         let connecting = async {
-            let mut socket =
-                TcpStream::connect(&self.address)
-                    .await
-                    .map_err(|source| RpcError::Connect {
-                        address: self.address.clone(),
-                        source,
-                    })?;
-            socket
-                .set_nodelay(true)
-                .map_err(|source| self.broken(source))?;
+            let mut socket = TcpStream::connect(&self.address)
+                .await
+                .map_err(|source| RpcError::Connect { address: self.address.clone(), source })?;
+            socket.set_nodelay(true).map_err(|source| self.broken(source))?;
             match &self.auth {
                 Auth::Simple { user } => {
-                    self.send(&mut socket, &wire::preamble(AuthProtocol::None))
-                        .await?;
-                    let context =
-                        wire::connection_context(&self.client_id, Some(user), self.protocol);
+                    self.send(&mut socket, &wire::preamble(AuthProtocol::None)).await?;
+                    let context = wire::connection_context(&self.client_id, Some(user), self.protocol);
                     self.send(&mut socket, &context).await?;
                 }
                 Auth::Token(token) => {
-                    self.send(&mut socket, &wire::preamble(AuthProtocol::Sasl))
-                        .await?;
+                    self.send(&mut socket, &wire::preamble(AuthProtocol::Sasl)).await?;
                     self.authenticate(&mut socket, token).await?;
                     let context = wire::connection_context(&self.client_id, None, self.protocol);
                     self.send(&mut socket, &context).await?;
                 }
             }
-            Ok(Connection {
-                socket,
-                next_call: 0,
-            })
+            Ok(Connection { socket, next_call: 0 })
         };
-        timeout(self.options.connect, connecting)
-            .await
-            .unwrap_or_else(|_| {
-                Err(RpcError::Timeout {
-                    address: self.address.clone(),
-                    what: "connecting".into(),
-                    limit: self.options.connect,
-                })
+        timeout(self.options.connect, connecting).await.unwrap_or_else(|_| {
+            Err(RpcError::Timeout {
+                address: self.address.clone(),
+                what: "connecting".into(),
+                limit: self.options.connect,
             })
+        })
     }
 
     async fn authenticate(&self, socket: &mut TcpStream, token: &Token) -> Result<(), RpcError> {
-        let cnonce: String = rand::random::<[u8; 16]>()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let cnonce: String = rand::random::<[u8; 16]>().iter().map(|b| format!("{b:02x}")).collect();
         let digest: Box<dyn Mechanism> = Box::new(TokenDigest::new(token.clone(), cnonce));
         let mut negotiation = Negotiation::new(vec![digest], false);
         self.send(socket, &wire::sasl(&negotiation.begin())).await?;
         loop {
             let body = match self.receive(socket).await? {
-                Response::Success {
-                    call_id: wire::call_id::SASL,
-                    body,
-                } => body,
+                Response::Success { call_id: wire::call_id::SASL, body } => body,
                 Response::Success { .. } => {
                     return Err(self.protocol_error(WireError::Malformed("it is no SASL message")));
                 }
                 Response::Error { error, .. } | Response::Fatal { error, .. } => {
-                    return Err(RpcError::Fatal {
-                        address: self.address.clone(),
-                        error,
-                    });
+                    return Err(RpcError::Fatal { address: self.address.clone(), error });
                 }
             };
-            let message = RpcSaslProto::decode(body.as_slice()).map_err(|_| {
-                self.protocol_error(WireError::Malformed("its SASL message cannot be read"))
-            })?;
+            let message = RpcSaslProto::decode(body.as_slice())
+                .map_err(|_| self.protocol_error(WireError::Malformed("its SASL message cannot be read")))?;
             let step = negotiation
                 .on_message(message)
-                .map_err(|source| RpcError::Sasl {
-                    address: self.address.clone(),
-                    source,
-                })?;
+                .map_err(|source| RpcError::Sasl { address: self.address.clone(), source })?;
             match step {
                 Step::Send(message) => self.send(socket, &wire::sasl(&message)).await?,
                 Step::SendAndFinish(message) => {
@@ -325,38 +255,23 @@ impl RpcClient {
     }
 
     async fn send(&self, socket: &mut TcpStream, bytes: &[u8]) -> Result<(), RpcError> {
-        socket
-            .write_all(bytes)
-            .await
-            .map_err(|source| self.broken(source))
+        socket.write_all(bytes).await.map_err(|source| self.broken(source))
     }
 
     async fn receive(&self, socket: &mut TcpStream) -> Result<Response, RpcError> {
         let mut prefix = [0; 4];
-        socket
-            .read_exact(&mut prefix)
-            .await
-            .map_err(|source| self.broken(source))?;
+        socket.read_exact(&mut prefix).await.map_err(|source| self.broken(source))?;
         let length = wire::response_length(prefix).map_err(|source| self.protocol_error(source))?;
         let mut body = vec![0; length];
-        socket
-            .read_exact(&mut body)
-            .await
-            .map_err(|source| self.broken(source))?;
+        socket.read_exact(&mut body).await.map_err(|source| self.broken(source))?;
         wire::response(&body).map_err(|source| self.protocol_error(source))
     }
 
     fn broken(&self, source: std::io::Error) -> RpcError {
-        RpcError::Broken {
-            address: self.address.clone(),
-            source,
-        }
+        RpcError::Broken { address: self.address.clone(), source }
     }
 
     fn protocol_error(&self, source: WireError) -> RpcError {
-        RpcError::Protocol {
-            address: self.address.clone(),
-            source,
-        }
+        RpcError::Protocol { address: self.address.clone(), source }
     }
 }

@@ -7,10 +7,10 @@ use crate::{
     credentials::Token,
     ids::node_text,
     proto::yarn::{
-        ContainerIdProto, ContainerLaunchContextProto, ContainerProto,
-        GetContainerStatusesRequestProto, GetContainerStatusesResponseProto, NmTokenProto,
-        SerializedExceptionProto, StartContainerRequestProto, StartContainersRequestProto,
-        StartContainersResponseProto, StopContainersRequestProto, StopContainersResponseProto,
+        ContainerIdProto, ContainerLaunchContextProto, ContainerProto, GetContainerStatusesRequestProto,
+        GetContainerStatusesResponseProto, NmTokenProto, SerializedExceptionProto, StartContainerRequestProto,
+        StartContainersRequestProto, StartContainersResponseProto, StopContainersRequestProto,
+        StopContainersResponseProto,
     },
     wire::RemoteError,
 };
@@ -25,17 +25,11 @@ pub struct ContainerManagement {
 
 impl ContainerManagement {
     pub fn new(options: Options) -> Self {
-        Self {
-            options,
-            tokens: Mutex::new(BTreeMap::new()),
-        }
+        Self { options, tokens: Mutex::new(BTreeMap::new()) }
     }
 
     pub fn add_tokens(&self, tokens: Vec<NmTokenProto>) {
-        let mut held = self
-            .tokens
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut held = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for entry in tokens {
             if let (Some(node), Some(token)) = (entry.node_id, entry.token) {
                 held.insert(node_text(&node), token.into());
@@ -44,11 +38,7 @@ impl ContainerManagement {
     }
 
     /// Starts one container. "Already running" is success: the answer to an earlier request was lost.
-    pub async fn start(
-        &self,
-        container: &ContainerProto,
-        launch: ContainerLaunchContextProto,
-    ) -> Result<(), RpcError> {
+    pub async fn start(&self, container: &ContainerProto, launch: ContainerLaunchContextProto) -> Result<(), RpcError> {
         let request = StartContainersRequestProto {
             start_container_request: vec![StartContainerRequestProto {
                 container_launch_context: Some(launch),
@@ -67,21 +57,14 @@ impl ContainerManagement {
                 {
                     return Ok(());
                 }
-                Err(RpcError::Remote {
-                    address: node,
-                    what: "startContainers".into(),
-                    error,
-                })
+                Err(RpcError::Remote { address: node, what: "startContainers".into(), error })
             }
         }
     }
 
     pub async fn stop(&self, node: &str, container: ContainerIdProto) -> Result<(), RpcError> {
-        let request = StopContainersRequestProto {
-            container_id: vec![container],
-        };
-        let _: StopContainersResponseProto =
-            self.connect(node).call("stopContainers", &request).await?;
+        let request = StopContainersRequestProto { container_id: vec![container] };
+        let _: StopContainersResponseProto = self.connect(node).call("stopContainers", &request).await?;
         Ok(())
     }
 
@@ -90,20 +73,13 @@ impl ContainerManagement {
         node: &str,
         container: ContainerIdProto,
     ) -> Result<GetContainerStatusesResponseProto, RpcError> {
-        let request = GetContainerStatusesRequestProto {
-            container_id: vec![container],
-        };
-        self.connect(node)
-            .call("getContainerStatuses", &request)
-            .await
+        let request = GetContainerStatusesRequestProto { container_id: vec![container] };
+        self.connect(node).call("getContainerStatuses", &request).await
     }
 
     /// A connection for one call, as Java's client does by default: an AM of a thousand containers speaks to each node twice.
     fn connect(&self, node: &str) -> RpcClient {
-        let held = self
-            .tokens
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let held = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Without a token the NodeManager refuses and says so.
         let token = held.get(node).cloned().unwrap_or_default();
         RpcClient::new(node, PROTOCOL, Auth::Token(token), self.options)

@@ -51,18 +51,13 @@ impl Credentials {
     pub fn read(bytes: &[u8]) -> Result<Self, CredentialsError> {
         let (magic, rest) = bytes.split_at(bytes.len().min(4));
         if magic != MAGIC {
-            return Err(CredentialsError::Magic {
-                found: magic.to_vec(),
-            });
+            return Err(CredentialsError::Magic { found: magic.to_vec() });
         }
         match rest.split_first() {
             Some((0, _)) => Self::read_writable(&mut Reader { bytes, at: 5 }),
             Some((1, rest)) => Self::read_proto(rest),
             Some((found, _)) => Err(CredentialsError::Format { found: *found }),
-            None => Err(CredentialsError::Damaged {
-                at: 4,
-                what: "the format is missing",
-            }),
+            None => Err(CredentialsError::Damaged { at: 4, what: "the format is missing" }),
         }
     }
 
@@ -81,24 +76,11 @@ impl Credentials {
     }
 
     fn read_proto(bytes: &[u8]) -> Result<Self, CredentialsError> {
-        let proto = CredentialsProto::decode_length_delimited(bytes).map_err(|_| {
-            CredentialsError::Damaged {
-                at: 5,
-                what: "it is no CredentialsProto",
-            }
-        })?;
-        let tokens = proto
-            .tokens
-            .into_iter()
-            .filter_map(|kv| Some((kv.alias, kv.token?.into())));
-        let secrets = proto
-            .secrets
-            .into_iter()
-            .filter_map(|kv| Some((kv.alias, Secret(kv.secret?))));
-        Ok(Self {
-            tokens: tokens.collect(),
-            secrets: secrets.collect(),
-        })
+        let proto = CredentialsProto::decode_length_delimited(bytes)
+            .map_err(|_| CredentialsError::Damaged { at: 5, what: "it is no CredentialsProto" })?;
+        let tokens = proto.tokens.into_iter().filter_map(|kv| Some((kv.alias, kv.token?.into())));
+        let secrets = proto.secrets.into_iter().filter_map(|kv| Some((kv.alias, Secret(kv.secret?))));
+        Ok(Self { tokens: tokens.collect(), secrets: secrets.collect() })
     }
 
     /// The format that every Hadoop reads.
@@ -129,10 +111,7 @@ impl Credentials {
 
     /// Secrets as plain bytes by alias.
     pub fn secret_bytes(&self) -> BTreeMap<String, Vec<u8>> {
-        self.secrets
-            .iter()
-            .map(|(alias, secret)| (alias.clone(), secret.0.clone()))
-            .collect()
+        self.secrets.iter().map(|(alias, secret)| (alias.clone(), secret.0.clone())).collect()
     }
 }
 
@@ -145,23 +124,12 @@ impl Token {
     }
 
     pub fn decode_from_url_string(text: &str) -> Result<Self, CredentialsError> {
-        let bytes = BASE64_URL_SAFE_NO_PAD
-            .decode(text.trim_end_matches('='))
-            .map_err(|_| CredentialsError::Base64)?;
-        Reader {
-            bytes: &bytes,
-            at: 0,
-        }
-        .token()
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| CredentialsError::Base64)?;
+        Reader { bytes: &bytes, at: 0 }.token()
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        for field in [
-            &self.identifier[..],
-            &self.password,
-            self.kind.as_bytes(),
-            self.service.as_bytes(),
-        ] {
+        for field in [&self.identifier[..], &self.password, self.kind.as_bytes(), self.service.as_bytes()] {
             write_field(out, field);
         }
     }
@@ -169,21 +137,13 @@ impl Token {
 
 impl From<TokenProto> for Token {
     fn from(proto: TokenProto) -> Self {
-        Self {
-            identifier: proto.identifier,
-            password: proto.password,
-            kind: proto.kind,
-            service: proto.service,
-        }
+        Self { identifier: proto.identifier, password: proto.password, kind: proto.kind, service: proto.service }
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("kind", &self.kind)
-            .field("service", &self.service)
-            .finish_non_exhaustive()
+        f.debug_struct("Token").field("kind", &self.kind).field("service", &self.service).finish_non_exhaustive()
     }
 }
 
@@ -204,10 +164,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], CredentialsError> {
-        let end = self
-            .at
-            .checked_add(length)
-            .filter(|end| *end <= self.bytes.len());
+        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| self.damaged(what))?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
@@ -221,24 +178,16 @@ impl<'a> Reader<'a> {
         if first >= -112 {
             return Ok(i64::from(first));
         }
-        let (count, negative) = if first < -120 {
-            (-120 - i32::from(first), true)
-        } else {
-            (-112 - i32::from(first), false)
-        };
+        let (count, negative) =
+            if first < -120 { (-120 - i32::from(first), true) } else { (-112 - i32::from(first), false) };
         let bytes = self.take(count as usize, what)?;
-        let value = bytes
-            .iter()
-            .fold(0i64, |value, byte| value << 8 | i64::from(*byte));
+        let value = bytes.iter().fold(0i64, |value, byte| value << 8 | i64::from(*byte));
         Ok(if negative { !value } else { value })
     }
 
     fn length(&mut self, what: &'static str) -> Result<usize, CredentialsError> {
         let length = self.vint(what)?;
-        usize::try_from(length)
-            .ok()
-            .filter(|n| *n <= MAX_FIELD)
-            .ok_or_else(|| self.damaged(what))
+        usize::try_from(length).ok().filter(|n| *n <= MAX_FIELD).ok_or_else(|| self.damaged(what))
     }
 
     fn field(&mut self, what: &'static str) -> Result<&'a [u8], CredentialsError> {
@@ -272,11 +221,7 @@ fn write_vint(out: &mut Vec<u8>, value: i64) {
         out.push(value as u8);
         return;
     }
-    let (magnitude, base) = if value < 0 {
-        (!value, -120i32)
-    } else {
-        (value, -112)
-    };
+    let (magnitude, base) = if value < 0 { (!value, -120i32) } else { (value, -112) };
     let length = (64 - magnitude.leading_zeros()).div_ceil(8) as usize;
     out.push((base - length as i32) as u8);
     out.extend_from_slice(&magnitude.to_be_bytes()[8 - length..]);
@@ -289,21 +234,14 @@ mod tests {
     use super::*;
 
     fn token(n: usize) -> Token {
-        Token {
-            identifier: vec![7; n],
-            password: vec![8; 20],
-            kind: AM_RM_TOKEN.into(),
-            service: "127.0.0.1:1".into(),
-        }
+        Token { identifier: vec![7; n], password: vec![8; 20], kind: AM_RM_TOKEN.into(), service: "127.0.0.1:1".into() }
     }
 
     #[test]
     fn both_formats_are_read_and_padding_ignored() {
         let mut credentials = Credentials::default();
         credentials.tokens.insert(String::new(), token(300));
-        credentials
-            .secrets
-            .insert("key".into(), Secret(vec![1, 2, 3]));
+        credentials.secrets.insert("key".into(), Secret(vec![1, 2, 3]));
         let mut bytes = credentials.to_writable();
         bytes.extend([0; 100]);
         assert_eq!(Credentials::read(&bytes).unwrap(), credentials);
@@ -318,29 +256,17 @@ mod tests {
             }),
             secret: None,
         };
-        let proto = CredentialsProto {
-            tokens: vec![kv],
-            secrets: vec![],
-        };
+        let proto = CredentialsProto { tokens: vec![kv], secrets: vec![] };
         let mut bytes = b"HDTS\x01".to_vec();
         bytes.extend(proto.encode_length_delimited_to_vec());
         assert_eq!(Credentials::read(&bytes).unwrap().tokens[""], token(300));
-        assert!(
-            Credentials::read(&bytes)
-                .unwrap()
-                .without_kind(AM_RM_TOKEN)
-                .tokens
-                .is_empty()
-        );
+        assert!(Credentials::read(&bytes).unwrap().without_kind(AM_RM_TOKEN).tokens.is_empty());
     }
 
     #[test]
     fn a_token_goes_through_its_url_form_and_is_never_printed() {
         let t = token(40);
-        assert_eq!(
-            Token::decode_from_url_string(&t.encode_to_url_string()).unwrap(),
-            t
-        );
+        assert_eq!(Token::decode_from_url_string(&t.encode_to_url_string()).unwrap(), t);
         assert!(!format!("{t:?} {:?}", Secret(vec![9; 5])).contains("9, 9"));
     }
 

@@ -38,21 +38,13 @@ pub struct Exchange {
 
 impl Exchange {
     /// From the server's challenge. The URI is `protocol/serverId`.
-    pub fn new(
-        challenge: &[u8],
-        token: &Token,
-        uri: &str,
-        cnonce: &str,
-    ) -> Result<Self, DigestError> {
+    pub fn new(challenge: &[u8], token: &Token, uri: &str, cnonce: &str) -> Result<Self, DigestError> {
         let fields = parse(challenge)?;
-        let field =
-            |name: &'static str| fields.get(name).cloned().ok_or(DigestError::Missing(name));
+        let field = |name: &'static str| fields.get(name).cloned().ok_or(DigestError::Missing(name));
         let (realm, nonce) = (field("realm")?, field("nonce")?);
         let offered = fields.get("qop").map_or("auth", String::as_str);
         if !offered.split(',').any(|qop| qop.trim() == "auth") {
-            return Err(DigestError::Protection {
-                offered: offered.to_owned(),
-            });
+            return Err(DigestError::Protection { offered: offered.to_owned() });
         }
         let algorithm = field("algorithm")?;
         if algorithm != "md5-sess" {
@@ -62,26 +54,12 @@ impl Exchange {
         let password = BASE64_STANDARD.encode(&token.password);
         let mut a1 = md5(format!("{user}:{realm}:{password}").as_bytes()).to_vec();
         a1.extend_from_slice(format!(":{nonce}:{cnonce}").as_bytes());
-        Ok(Self {
-            realm,
-            nonce,
-            cnonce: cnonce.to_owned(),
-            uri: uri.to_owned(),
-            user,
-            session: md5(&a1),
-        })
+        Ok(Self { realm, nonce, cnonce: cnonce.to_owned(), uri: uri.to_owned(), user, session: md5(&a1) })
     }
 
     /// What the client answers.
     pub fn response(&self) -> Vec<u8> {
-        let Self {
-            realm,
-            nonce,
-            cnonce,
-            uri,
-            user,
-            ..
-        } = self;
+        let Self { realm, nonce, cnonce, uri, user, .. } = self;
         let response = self.proof("AUTHENTICATE");
         format!(
             "charset=utf-8,username=\"{user}\",realm=\"{realm}\",nonce=\"{nonce}\",nc=00000001,cnonce=\"{cnonce}\",digest-uri=\"{uri}\",maxbuf=65536,response={response},qop=auth"
@@ -92,63 +70,39 @@ impl Exchange {
     /// The server's last word proves that it knows the token as well.
     pub fn verify(&self, last: &[u8]) -> Result<(), DigestError> {
         let expected = format!("rspauth={}", self.proof(""));
-        let differs = expected.len() != last.len()
-            || expected
-                .bytes()
-                .zip(last)
-                .fold(0, |all, (a, b)| all | (a ^ b))
-                != 0;
-        if differs {
-            Err(DigestError::Untrusted)
-        } else {
-            Ok(())
-        }
+        let differs =
+            expected.len() != last.len() || expected.bytes().zip(last).fold(0, |all, (a, b)| all | (a ^ b)) != 0;
+        if differs { Err(DigestError::Untrusted) } else { Ok(()) }
     }
 
     fn proof(&self, method: &str) -> String {
         let a2 = hex(&md5(format!("{method}:{}", self.uri).as_bytes()));
-        let text = format!(
-            "{}:{}:00000001:{}:auth:{a2}",
-            hex(&self.session),
-            self.nonce,
-            self.cnonce
-        );
+        let text = format!("{}:{}:00000001:{}:auth:{a2}", hex(&self.session), self.nonce, self.cnonce);
         hex(&md5(text.as_bytes()))
     }
 }
 
 /// `name=value` or `name="va,lue"`, separated by commas.
 fn parse(challenge: &[u8]) -> Result<BTreeMap<String, String>, DigestError> {
-    let text = std::str::from_utf8(challenge).map_err(|e| DigestError::Malformed {
-        at: e.valid_up_to(),
-    })?;
+    let text = std::str::from_utf8(challenge).map_err(|e| DigestError::Malformed { at: e.valid_up_to() })?;
     let bytes = text.as_bytes();
     let mut fields = BTreeMap::new();
     let mut at = 0;
     while at < bytes.len() {
         let begin = at;
-        let equals = text[at..]
-            .find('=')
-            .map(|n| at + n)
-            .ok_or(DigestError::Malformed { at })?;
+        let equals = text[at..].find('=').map(|n| at + n).ok_or(DigestError::Malformed { at })?;
         let name = text[begin..equals].trim();
         at = equals + 1;
         let value = if bytes.get(at) == Some(&b'"') {
             at += 1;
             let mut value = String::new();
             loop {
-                let c = text[at..]
-                    .chars()
-                    .next()
-                    .ok_or(DigestError::Malformed { at })?;
+                let c = text[at..].chars().next().ok_or(DigestError::Malformed { at })?;
                 at += c.len_utf8();
                 match c {
                     '"' => break,
                     '\\' => {
-                        let escaped = text[at..]
-                            .chars()
-                            .next()
-                            .ok_or(DigestError::Malformed { at })?;
+                        let escaped = text[at..].chars().next().ok_or(DigestError::Malformed { at })?;
                         at += escaped.len_utf8();
                         value.push(escaped);
                     }
@@ -188,31 +142,22 @@ mod tests {
 
     use super::*;
 
-    const CHALLENGE: &[u8] = br#"realm="default",nonce="OA6MG9tEQGm2hh,x",qop="auth,auth-int",charset=utf-8,algorithm=md5-sess"#;
+    const CHALLENGE: &[u8] =
+        br#"realm="default",nonce="OA6MG9tEQGm2hh,x",qop="auth,auth-int",charset=utf-8,algorithm=md5-sess"#;
 
     fn token() -> Token {
-        Token {
-            identifier: b"id".to_vec(),
-            password: b"pw".to_vec(),
-            ..Token::default()
-        }
+        Token { identifier: b"id".to_vec(), password: b"pw".to_vec(), ..Token::default() }
     }
 
     #[test]
     fn the_server_is_believed_only_with_its_proof() {
         let client = Exchange::new(CHALLENGE, &token(), "/default", "c").unwrap();
         let response = String::from_utf8(client.response()).unwrap();
-        assert!(
-            response.contains("nonce=\"OA6MG9tEQGm2hh,x\"")
-                && response.contains("digest-uri=\"/default\"")
-        );
+        assert!(response.contains("nonce=\"OA6MG9tEQGm2hh,x\"") && response.contains("digest-uri=\"/default\""));
         let proof = format!("rspauth={}", client.proof(""));
         client.verify(proof.as_bytes()).unwrap();
         assert_eq!(client.verify(b"rspauth=00"), Err(DigestError::Untrusted));
-        let other = Token {
-            password: b"px".to_vec(),
-            ..token()
-        };
+        let other = Token { password: b"px".to_vec(), ..token() };
         let other = Exchange::new(CHALLENGE, &other, "/default", "c").unwrap();
         assert_eq!(other.verify(proof.as_bytes()), Err(DigestError::Untrusted));
     }
@@ -230,27 +175,15 @@ mod tests {
             user: "chris".into(),
             session: md5(&a1),
         };
-        assert_eq!(
-            exchange.proof("AUTHENTICATE"),
-            "d388dad90d4bbd760a152321f2143af7"
-        );
-        exchange
-            .verify(b"rspauth=ea40f60335c427b5527b84dbabcdfffd")
-            .unwrap();
+        assert_eq!(exchange.proof("AUTHENTICATE"), "d388dad90d4bbd760a152321f2143af7");
+        exchange.verify(b"rspauth=ea40f60335c427b5527b84dbabcdfffd").unwrap();
     }
 
     #[test]
     fn protection_that_is_not_spoken_is_named() {
         let challenge = br#"realm="default",nonce="n",qop="auth-conf",algorithm=md5-sess"#;
-        let error = Exchange::new(challenge, &token(), "/default", "c")
-            .err()
-            .unwrap();
-        assert_eq!(
-            error,
-            DigestError::Protection {
-                offered: "auth-conf".into()
-            }
-        );
+        let error = Exchange::new(challenge, &token(), "/default", "c").err().unwrap();
+        assert_eq!(error, DigestError::Protection { offered: "auth-conf".into() });
     }
 
     proptest! {

@@ -2,9 +2,7 @@
 
 use thiserror::Error;
 
-use crate::proto::yarn::{
-    ApplicationAttemptIdProto, ApplicationIdProto, ContainerIdProto, NodeIdProto,
-};
+use crate::proto::yarn::{ApplicationAttemptIdProto, ApplicationIdProto, ContainerIdProto, NodeIdProto};
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{found}` is no {what}; such an id looks like `{example}`")]
@@ -18,29 +16,17 @@ pub struct IdError {
 const EPOCH_SHIFT: u32 = 40;
 
 pub fn application_id(text: &str) -> Result<ApplicationIdProto, IdError> {
-    let error = || IdError {
-        found: text.to_owned(),
-        what: "application id",
-        example: "application_1700000000000_0001",
-    };
+    let error =
+        || IdError { found: text.to_owned(), what: "application id", example: "application_1700000000000_0001" };
     let parsed = text.strip_prefix("application_").and_then(|rest| {
         let (timestamp, id) = rest.split_once('_')?;
-        Some(ApplicationIdProto {
-            id: Some(id.parse().ok()?),
-            cluster_timestamp: Some(timestamp.parse().ok()?),
-        })
+        Some(ApplicationIdProto { id: Some(id.parse().ok()?), cluster_timestamp: Some(timestamp.parse().ok()?) })
     });
-    parsed
-        .filter(|id| application_text(id) == text)
-        .ok_or_else(error)
+    parsed.filter(|id| application_text(id) == text).ok_or_else(error)
 }
 
 pub fn application_text(id: &ApplicationIdProto) -> String {
-    format!(
-        "application_{}_{:04}",
-        id.cluster_timestamp.unwrap_or(0),
-        id.id.unwrap_or(0)
-    )
+    format!("application_{}_{:04}", id.cluster_timestamp.unwrap_or(0), id.id.unwrap_or(0))
 }
 
 pub fn container_id(text: &str) -> Result<ContainerIdProto, IdError> {
@@ -73,9 +59,7 @@ pub fn container_id(text: &str) -> Result<ContainerIdProto, IdError> {
             id: Some(number | epoch.checked_mul(1 << EPOCH_SHIFT)?),
         })
     };
-    parse()
-        .filter(|id| container_text(id) == text)
-        .ok_or_else(error)
+    parse().filter(|id| container_text(id) == text).ok_or_else(error)
 }
 
 pub fn container_text(id: &ContainerIdProto) -> String {
@@ -83,11 +67,7 @@ pub fn container_text(id: &ContainerIdProto) -> String {
     let app = attempt.application_id.unwrap_or_default();
     let number = id.id.unwrap_or(0);
     let epoch = number >> EPOCH_SHIFT;
-    let prefix = if epoch == 0 {
-        String::new()
-    } else {
-        format!("e{epoch:02}_")
-    };
+    let prefix = if epoch == 0 { String::new() } else { format!("e{epoch:02}_") };
     format!(
         "container_{prefix}{}_{:04}_{:02}_{:06}",
         app.cluster_timestamp.unwrap_or(0),
@@ -99,11 +79,7 @@ pub fn container_text(id: &ContainerIdProto) -> String {
 
 /// `host:port`
 pub fn node_text(id: &NodeIdProto) -> String {
-    format!(
-        "{}:{}",
-        id.host.as_deref().unwrap_or_default(),
-        id.port.unwrap_or(0)
-    )
+    format!("{}:{}", id.host.as_deref().unwrap_or_default(), id.port.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -112,10 +88,7 @@ mod tests {
 
     #[test]
     fn ids_print_as_they_were_read() {
-        for text in [
-            "container_1700000000000_0001_01_000002",
-            "container_e17_1700000000000_12345_02_1000002",
-        ] {
+        for text in ["container_1700000000000_0001_01_000002", "container_e17_1700000000000_12345_02_1000002"] {
             assert_eq!(container_text(&container_id(text).unwrap()), text);
         }
         let text = "application_1700000000000_0001";
@@ -127,10 +100,7 @@ mod tests {
             "application_1700000000000_00x1",
             "container_e99999999_1_0001_01_000002",
         ] {
-            assert!(
-                application_id(wrong).is_err() && container_id(wrong).is_err(),
-                "{wrong}"
-            );
+            assert!(application_id(wrong).is_err() && container_id(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -79,13 +79,7 @@ mod tests {
     fn it_wraps_where_java_does_and_refuses_what_is_not_due() {
         let mut id = ResponseId { last: i32::MAX };
         assert_eq!(id.on_answer(0), Ok(()));
-        assert_eq!(
-            id.on_answer(5),
-            Err(OutOfOrder {
-                expected: 1,
-                found: 5
-            })
-        );
+        assert_eq!(id.on_answer(5), Err(OutOfOrder { expected: 1, found: 5 }));
         assert_eq!(id.to_send(), 0);
     }
 }

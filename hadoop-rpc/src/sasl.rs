@@ -35,10 +35,7 @@ pub enum SaslError {
     #[error("the server asks for no authentication, and this client does not trust such a server")]
     SimpleRefused,
     #[error("the server sent {found} when {expected} was due")]
-    Unexpected {
-        found: String,
-        expected: &'static str,
-    },
+    Unexpected { found: String, expected: &'static str },
     #[error(transparent)]
     Digest(#[from] DigestError),
 }
@@ -53,11 +50,7 @@ pub struct TokenDigest {
 impl TokenDigest {
     /// `cnonce`: random text, new for each connection.
     pub fn new(token: Token, cnonce: String) -> Self {
-        Self {
-            token,
-            cnonce,
-            exchange: None,
-        }
+        Self { token, cnonce, exchange: None }
     }
 }
 
@@ -72,10 +65,7 @@ impl Mechanism for TokenDigest {
             auth.protocol.as_deref().unwrap_or_default(),
             auth.server_id.as_deref().unwrap_or_default()
         );
-        let challenge = auth
-            .challenge
-            .as_deref()
-            .ok_or(DigestError::Missing("challenge"))?;
+        let challenge = auth.challenge.as_deref().ok_or(DigestError::Missing("challenge"))?;
         let exchange = Exchange::new(challenge, &self.token, &uri, &self.cnonce)?;
         Ok(self.exchange.insert(exchange).response())
     }
@@ -110,11 +100,7 @@ pub struct Negotiation {
 
 impl Negotiation {
     pub fn new(mechanisms: Vec<Box<dyn Mechanism>>, allow_simple: bool) -> Self {
-        Self {
-            mechanisms,
-            allow_simple,
-            chosen: None,
-        }
+        Self { mechanisms, allow_simple, chosen: None }
     }
 
     pub fn begin(&self) -> RpcSaslProto {
@@ -133,8 +119,7 @@ impl Negotiation {
                 }
             }
             (Some(at), SaslState::Challenge) => {
-                let answer =
-                    self.mechanisms[at].evaluate(received.token.as_deref().unwrap_or_default())?;
+                let answer = self.mechanisms[at].evaluate(received.token.as_deref().unwrap_or_default())?;
                 Ok(Step::Send(message(SaslState::Response, Some(answer))))
             }
             (Some(at), SaslState::Success) => {
@@ -160,45 +145,23 @@ impl Negotiation {
             let token = self.mechanisms[at].initiate(auth)?;
             self.chosen = Some(at);
             let mut step = message(SaslState::Initiate, Some(token));
-            step.auths = vec![SaslAuth {
-                challenge: None,
-                ..auth.clone()
-            }];
+            step.auths = vec![SaslAuth { challenge: None, ..auth.clone() }];
             return Ok(Step::Send(step));
         }
-        let offered: Vec<String> = auths
-            .iter()
-            .map(|a| format!("{}/{}", a.method, a.mechanism))
-            .collect();
+        let offered: Vec<String> = auths.iter().map(|a| format!("{}/{}", a.method, a.mechanism)).collect();
         Err(SaslError::NoCommonMechanism {
-            offered: if offered.is_empty() {
-                "nothing".into()
-            } else {
-                offered.join(", ")
-            },
-            ours: if self.mechanisms.is_empty() {
-                "SIMPLE".into()
-            } else {
-                "TOKEN/DIGEST-MD5".into()
-            },
+            offered: if offered.is_empty() { "nothing".into() } else { offered.join(", ") },
+            ours: if self.mechanisms.is_empty() { "SIMPLE".into() } else { "TOKEN/DIGEST-MD5".into() },
         })
     }
 }
 
 fn message(state: SaslState, token: Option<Vec<u8>>) -> RpcSaslProto {
-    RpcSaslProto {
-        version: None,
-        state: state.into(),
-        token,
-        auths: Vec::new(),
-    }
+    RpcSaslProto { version: None, state: state.into(), token, auths: Vec::new() }
 }
 
 fn unexpected(found: SaslState, expected: &'static str) -> SaslError {
-    SaslError::Unexpected {
-        found: format!("{found:?}").to_uppercase(),
-        expected,
-    }
+    SaslError::Unexpected { found: format!("{found:?}").to_uppercase(), expected }
 }
 
 #[cfg(test)]
@@ -216,62 +179,30 @@ mod tests {
     }
 
     fn negotiation() -> Negotiation {
-        let token = Token {
-            identifier: b"id".to_vec(),
-            password: b"pw".to_vec(),
-            ..Token::default()
-        };
+        let token = Token { identifier: b"id".to_vec(), password: b"pw".to_vec(), ..Token::default() };
         Negotiation::new(vec![Box::new(TokenDigest::new(token, "c".into()))], false)
     }
 
     fn list(auths: Vec<SaslAuth>) -> RpcSaslProto {
-        RpcSaslProto {
-            auths,
-            ..message(SaslState::Negotiate, None)
-        }
+        RpcSaslProto { auths, ..message(SaslState::Negotiate, None) }
     }
 
     #[test]
     fn the_chosen_entry_goes_back_as_it_came_without_its_challenge() {
         let mut ours = negotiation();
         let entry = offer("TOKEN", "DIGEST-MD5");
-        let step = ours
-            .on_message(list(vec![offer("KERBEROS", "GSSAPI"), entry.clone()]))
-            .unwrap();
-        let Step::Send(sent) = step else {
-            panic!("{step:?}")
-        };
-        assert_eq!(
-            sent.auths,
-            [SaslAuth {
-                challenge: None,
-                ..entry
-            }]
-        );
-        let forged = RpcSaslProto {
-            token: Some(b"rspauth=0".to_vec()),
-            ..message(SaslState::Success, None)
-        };
-        assert_eq!(
-            ours.on_message(forged),
-            Err(SaslError::Digest(DigestError::Untrusted))
-        );
+        let step = ours.on_message(list(vec![offer("KERBEROS", "GSSAPI"), entry.clone()])).unwrap();
+        let Step::Send(sent) = step else { panic!("{step:?}") };
+        assert_eq!(sent.auths, [SaslAuth { challenge: None, ..entry }]);
+        let forged = RpcSaslProto { token: Some(b"rspauth=0".to_vec()), ..message(SaslState::Success, None) };
+        assert_eq!(ours.on_message(forged), Err(SaslError::Digest(DigestError::Untrusted)));
     }
 
     #[test]
     fn a_server_that_asks_for_nothing_is_not_trusted_with_a_token() {
-        assert_eq!(
-            negotiation().on_message(message(SaslState::Success, None)),
-            Err(SaslError::SimpleRefused)
-        );
-        let error = negotiation()
-            .on_message(list(vec![offer("KERBEROS", "GSSAPI")]))
-            .unwrap_err();
+        assert_eq!(negotiation().on_message(message(SaslState::Success, None)), Err(SaslError::SimpleRefused));
+        let error = negotiation().on_message(list(vec![offer("KERBEROS", "GSSAPI")])).unwrap_err();
         assert!(error.to_string().contains("KERBEROS/GSSAPI"), "{error}");
-        assert!(
-            negotiation()
-                .on_message(message(SaslState::Wrap, None))
-                .is_err()
-        );
+        assert!(negotiation().on_message(message(SaslState::Wrap, None)).is_err());
     }
 }

@@ -4,8 +4,8 @@ use prost::Message;
 use thiserror::Error;
 
 use crate::proto::common::{
-    IpcConnectionContextProto, RequestHeaderProto, RpcRequestHeaderProto, RpcResponseHeaderProto,
-    RpcSaslProto, RpcStatusProto, UserInformationProto,
+    IpcConnectionContextProto, RequestHeaderProto, RpcRequestHeaderProto, RpcResponseHeaderProto, RpcSaslProto,
+    RpcStatusProto, UserInformationProto,
 };
 
 /// `ipc.maximum.response.length`
@@ -77,24 +77,16 @@ pub fn request(
 }
 
 pub fn sasl(message: &RpcSaslProto) -> Vec<u8> {
-    frame(&rpc_header(call_id::SASL, &[], -1), |out| {
-        delimited(message, out)
-    })
+    frame(&rpc_header(call_id::SASL, &[], -1), |out| delimited(message, out))
 }
 
 /// `user` is empty for tokens: the token names its user.
 pub fn connection_context(client_id: &[u8; 16], user: Option<&str>, protocol: &str) -> Vec<u8> {
     let context = IpcConnectionContextProto {
-        user_info: Some(UserInformationProto {
-            effective_user: user.map(str::to_owned),
-            real_user: None,
-        }),
+        user_info: Some(UserInformationProto { effective_user: user.map(str::to_owned), real_user: None }),
         protocol: Some(protocol.to_owned()),
     };
-    frame(
-        &rpc_header(call_id::CONNECTION_CONTEXT, client_id, -1),
-        |out| delimited(&context, out),
-    )
+    frame(&rpc_header(call_id::CONNECTION_CONTEXT, client_id, -1), |out| delimited(&context, out))
 }
 
 /// Checks the four bytes in front of a response. The first of a connection may come from something that is no RPC server.
@@ -116,20 +108,16 @@ pub fn response(mut bytes: &[u8]) -> Result<Response, WireError> {
     let header = RpcResponseHeaderProto::decode_length_delimited(&mut bytes)
         .map_err(|_| WireError::Malformed("it has no header"))?;
     let call_id = header.call_id.cast_signed();
-    let status = RpcStatusProto::try_from(header.status)
-        .map_err(|_| WireError::Malformed("its status is unknown"))?;
+    let status = RpcStatusProto::try_from(header.status).map_err(|_| WireError::Malformed("its status is unknown"))?;
     if status == RpcStatusProto::Success {
-        let length = prost::decode_length_delimiter(bytes)
-            .map_err(|_| WireError::Malformed("its message has no length"))?;
+        let length =
+            prost::decode_length_delimiter(bytes).map_err(|_| WireError::Malformed("its message has no length"))?;
         let begin = prost::length_delimiter_len(length);
         let body = bytes
             .get(begin..)
             .filter(|rest| rest.len() >= length)
             .ok_or(WireError::Malformed("its message is cut off"))?;
-        return Ok(Response::Success {
-            call_id,
-            body: body[..length].to_vec(),
-        });
+        return Ok(Response::Success { call_id, body: body[..length].to_vec() });
     }
     let text = header.error_msg.unwrap_or_default();
     let (message, stack) = text.split_once('\n').unwrap_or((&text, ""));
@@ -192,10 +180,7 @@ mod tests {
     fn answers_are_told_apart() {
         assert_eq!(
             response(&answer(RpcStatusProto::Success, 7, None, &[2, 8, 1])).unwrap(),
-            Response::Success {
-                call_id: 7,
-                body: vec![8, 1]
-            }
+            Response::Success { call_id: 7, body: vec![8, 1] }
         );
         let error = RemoteError {
             exception_class: "java.io.IOException".into(),
@@ -203,17 +188,8 @@ mod tests {
             stack: "\tat a.b".into(),
         };
         assert_eq!(
-            response(&answer(
-                RpcStatusProto::Fatal,
-                -33,
-                Some("no\n\tat a.b"),
-                &[]
-            ))
-            .unwrap(),
-            Response::Fatal {
-                call_id: -33,
-                error
-            }
+            response(&answer(RpcStatusProto::Fatal, -33, Some("no\n\tat a.b"), &[])).unwrap(),
+            Response::Fatal { call_id: -33, error }
         );
         assert!(response(&answer(RpcStatusProto::Success, 7, None, &[9, 8])).is_err());
     }
@@ -222,10 +198,7 @@ mod tests {
     fn what_is_no_rpc_server_is_recognised_before_anything_is_allocated() {
         assert_eq!(response_length(*b"HTTP"), Err(WireError::Http));
         assert_eq!(response_length([0xFF; 4]), Err(WireError::Ancient));
-        assert_eq!(
-            response_length([0x7F, 0, 0, 0]),
-            Err(WireError::TooLong { found: 0x7F00_0000 })
-        );
+        assert_eq!(response_length([0x7F, 0, 0, 0]), Err(WireError::TooLong { found: 0x7F00_0000 }));
     }
 
     proptest! {

@@ -48,20 +48,17 @@ impl Cluster {
     /// The cluster that the tests share: `HADOOP_VERSION` or the default version; found if it runs, else started. It goes on
     /// running until `cluster down`.
     pub fn shared() -> Result<Self> {
-        let version =
-            std::env::var("HADOOP_VERSION").unwrap_or_else(|_| DEFAULT_VERSION.to_owned());
+        let version = std::env::var("HADOOP_VERSION").unwrap_or_else(|_| DEFAULT_VERSION.to_owned());
         Self::up(&version, 3)
     }
 
     /// Finds the shared cluster of a version, or starts it.
     pub fn up(version: &str, node_managers: usize) -> Result<Self> {
         let place = Self::place(version);
-        fs::create_dir_all(&place)
-            .with_context(|| format!("failed to make {}", place.display()))?;
+        fs::create_dir_all(&place).with_context(|| format!("failed to make {}", place.display()))?;
         let lock = File::create(place.join("lock")).context("failed to make a lock file")?;
-        let _held = Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, e)| e)
-            .context("failed to lock the cluster")?;
+        let _held =
+            Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).context("failed to lock the cluster")?;
         if let Some(found) = Self::find(version)? {
             if found.is_healthy() {
                 return Ok(found);
@@ -81,17 +78,14 @@ impl Cluster {
             return Ok(false);
         };
         cluster.stop();
-        fs::remove_file(Self::place(version).join("cluster.json"))
-            .context("failed to forget the cluster")?;
+        fs::remove_file(Self::place(version).join("cluster.json")).context("failed to forget the cluster")?;
         Ok(true)
     }
 
     pub fn find(version: &str) -> Result<Option<Self>> {
         let file = Self::place(version).join("cluster.json");
         match fs::read_to_string(&file) {
-            Ok(text) => serde_json::from_str(&text)
-                .with_context(|| format!("{} is damaged", file.display()))
-                .map(Some),
+            Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display())).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("failed to read {}", file.display())),
         }
@@ -105,11 +99,9 @@ impl Cluster {
     pub fn start(version: &str, node_managers: usize, home: &Path) -> Result<Self> {
         let lib = jars::fetch(&root(), version)?;
         if home.exists() {
-            fs::remove_dir_all(home)
-                .with_context(|| format!("failed to empty {}", home.display()))?;
+            fs::remove_dir_all(home).with_context(|| format!("failed to empty {}", home.display()))?;
         }
-        fs::create_dir_all(home.join("logs"))
-            .with_context(|| format!("failed to make {}", home.display()))?;
+        fs::create_dir_all(home.join("logs")).with_context(|| format!("failed to make {}", home.display()))?;
         let ports = Ports::choose(node_managers)?;
         let conf = home.join("conf");
         write_common(&conf, home, &ports)?;
@@ -121,52 +113,25 @@ impl Cluster {
             lib: lib.clone(),
             home: home.to_owned(),
         };
-        let name_node = jvm(
-            "namenode",
-            "hdfs.server.namenode.NameNode",
-            256,
-            conf.clone(),
-        );
+        let name_node = jvm("namenode", "hdfs.server.namenode.NameNode", 256, conf.clone());
         name_node.run(&["-format", "-force", "-nonInteractive"])?;
         let mut jvms = vec![
             name_node,
-            jvm(
-                "datanode",
-                "hdfs.server.datanode.DataNode",
-                256,
-                conf.clone(),
-            ),
-            jvm(
-                "resourcemanager",
-                "yarn.server.resourcemanager.ResourceManager",
-                512,
-                conf,
-            ),
+            jvm("datanode", "hdfs.server.datanode.DataNode", 256, conf.clone()),
+            jvm("resourcemanager", "yarn.server.resourcemanager.ResourceManager", 512, conf),
         ];
         for n in 0..node_managers {
             let conf = home.join(format!("conf-nm{n}"));
             write_node_manager(&conf, home, &ports, n)?;
-            jvms.push(jvm(
-                &format!("nodemanager{n}"),
-                "yarn.server.nodemanager.NodeManager",
-                256,
-                conf,
-            ));
+            jvms.push(jvm(&format!("nodemanager{n}"), "yarn.server.nodemanager.NodeManager", 256, conf));
         }
-        let mut cluster = Self {
-            version: version.to_owned(),
-            home: home.to_owned(),
-            ports,
-            daemons: Vec::new(),
-            owned: true,
-        };
+        let mut cluster =
+            Self { version: version.to_owned(), home: home.to_owned(), ports, daemons: Vec::new(), owned: true };
         for jvm in jvms {
             let process = jvm.start()?;
             cluster.daemons.push((jvm, process));
         }
-        cluster.wait_until("all daemons are ready", START_DEADLINE, |c| {
-            Ok(c.is_healthy())
-        })?;
+        cluster.wait_until("all daemons are ready", START_DEADLINE, |c| Ok(c.is_healthy()))?;
         cluster.mkdirs("/tmp", "root", "1777")?;
         for user in ["alice", "bob"] {
             cluster.mkdirs(&format!("/user/{user}"), user, "755")?;
@@ -176,54 +141,34 @@ impl Cluster {
 
     pub fn is_healthy(&self) -> bool {
         self.daemons.iter().all(|(_, process)| process.is_alive())
-            && self
-                .active_nodes()
-                .is_ok_and(|n| n == self.ports.node_managers.len() as u64)
+            && self.active_nodes().is_ok_and(|n| n == self.ports.node_managers.len() as u64)
             && self.is_hdfs_ready().unwrap_or(false)
     }
 
     fn active_nodes(&self) -> Result<u64> {
         let metrics = http::get_json(&format!("{}/ws/v1/cluster/metrics", self.rm_web()))?;
-        Ok(metrics
-            .pointer("/clusterMetrics/activeNodes")
-            .and_then(Value::as_u64)
-            .unwrap_or(0))
+        Ok(metrics.pointer("/clusterMetrics/activeNodes").and_then(Value::as_u64).unwrap_or(0))
     }
 
     fn is_hdfs_ready(&self) -> Result<bool> {
         let query = "jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState";
-        let found = http::get_json(&format!(
-            "http://localhost:{}/{query}",
-            self.ports.name_node_http
-        ))?;
+        let found = http::get_json(&format!("http://localhost:{}/{query}", self.ports.name_node_http))?;
         let bean = found.pointer("/beans/0").cloned().unwrap_or_default();
         Ok(bean["NumLiveDataNodes"] == 1 && bean["FSState"] == "Operational")
     }
 
     /// Polls until it holds. A daemon that dies in the meantime ends the wait with its log.
-    pub fn wait_until(
-        &self,
-        what: &str,
-        limit: Duration,
-        mut holds: impl FnMut(&Self) -> Result<bool>,
-    ) -> Result<()> {
+    pub fn wait_until(&self, what: &str, limit: Duration, mut holds: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
         let deadline = Instant::now() + limit;
         loop {
             if holds(self)? {
                 return Ok(());
             }
             if let Some((_, dead)) = self.daemons.iter().find(|(_, process)| !process.is_alive()) {
-                bail!(
-                    "{} ended while waiting until {what}:\n{}",
-                    dead.name,
-                    dead.log_tail()
-                );
+                bail!("{} ended while waiting until {what}:\n{}", dead.name, dead.log_tail());
             }
             if Instant::now() > deadline {
-                bail!(
-                    "{what}: not within {limit:?}; logs are in {}",
-                    self.home.join("logs").display()
-                );
+                bail!("{what}: not within {limit:?}; logs are in {}", self.home.join("logs").display());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -288,35 +233,19 @@ impl Cluster {
     // ---- HDFS by WebHDFS, which is nothing of ours
 
     fn web_hdfs(&self, path: &str, user: &str, query: &str) -> String {
-        format!(
-            "http://localhost:{}/webhdfs/v1{path}?user.name={user}&{query}",
-            self.ports.name_node_http
-        )
+        format!("http://localhost:{}/webhdfs/v1{path}?user.name={user}&{query}", self.ports.name_node_http)
     }
 
     /// As the superuser: a folder, its owner and its permission.
     pub fn mkdirs(&self, path: &str, owner: &str, permission: &str) -> Result<()> {
         let superuser = superuser();
         http::put(&self.web_hdfs(path, &superuser, "op=MKDIRS"), Vec::new())?;
-        http::put(
-            &self.web_hdfs(
-                path,
-                &superuser,
-                &format!("op=SETPERMISSION&permission={permission}"),
-            ),
-            Vec::new(),
-        )?;
-        http::put(
-            &self.web_hdfs(path, &superuser, &format!("op=SETOWNER&owner={owner}")),
-            Vec::new(),
-        )
+        http::put(&self.web_hdfs(path, &superuser, &format!("op=SETPERMISSION&permission={permission}")), Vec::new())?;
+        http::put(&self.web_hdfs(path, &superuser, &format!("op=SETOWNER&owner={owner}")), Vec::new())
     }
 
     pub fn put(&self, user: &str, path: &str, bytes: Vec<u8>) -> Result<()> {
-        http::put(
-            &self.web_hdfs(path, user, "op=CREATE&overwrite=true"),
-            bytes,
-        )
+        http::put(&self.web_hdfs(path, user, "op=CREATE&overwrite=true"), bytes)
     }
 
     pub fn get(&self, user: &str, path: &str) -> Result<Vec<u8>> {
@@ -324,14 +253,7 @@ impl Cluster {
     }
 
     pub fn chmod(&self, path: &str, permission: &str) -> Result<()> {
-        http::put(
-            &self.web_hdfs(
-                path,
-                &superuser(),
-                &format!("op=SETPERMISSION&permission={permission}"),
-            ),
-            Vec::new(),
-        )
+        http::put(&self.web_hdfs(path, &superuser(), &format!("op=SETPERMISSION&permission={permission}")), Vec::new())
     }
 
     pub fn delete(&self, path: &str) -> Result<()> {
@@ -349,15 +271,8 @@ impl Cluster {
         let Ok(found) = http::get_json(&self.web_hdfs(path, &superuser(), "op=LISTSTATUS")) else {
             return Vec::new();
         };
-        let statuses = found
-            .pointer("/FileStatuses/FileStatus")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        statuses
-            .iter()
-            .filter_map(|s| s["pathSuffix"].as_str().map(str::to_owned))
-            .collect()
+        let statuses = found.pointer("/FileStatuses/FileStatus").and_then(Value::as_array).cloned().unwrap_or_default();
+        statuses.iter().filter_map(|s| s["pathSuffix"].as_str().map(str::to_owned)).collect()
     }
 
     // ---- YARN by REST
@@ -369,11 +284,7 @@ impl Cluster {
 
     pub fn apps(&self) -> Result<Vec<Value>> {
         let found = http::get_json(&format!("{}/ws/v1/cluster/apps", self.rm_web()))?;
-        Ok(found
-            .pointer("/apps/app")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default())
+        Ok(found.pointer("/apps/app").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 }
 

@@ -24,8 +24,7 @@ impl Ports {
     pub fn choose(node_managers: usize) -> Result<Self> {
         let mut held = Vec::new();
         let mut next = || -> Result<u16> {
-            let listener = std::net::TcpListener::bind(("0.0.0.0", 0))
-                .context("failed to find a free port")?;
+            let listener = std::net::TcpListener::bind(("0.0.0.0", 0)).context("failed to find a free port")?;
             let port = listener.local_addr()?.port();
             held.push(listener);
             Ok(port)
@@ -54,9 +53,7 @@ pub fn node_host(n: usize) -> String {
 type Pairs = Vec<(String, String)>;
 
 fn pairs(list: &[(&str, String)]) -> Pairs {
-    list.iter()
-        .map(|(k, v)| ((*k).to_owned(), v.clone()))
-        .collect()
+    list.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect()
 }
 
 /// Writes the folder which every client and daemon but the NodeManagers reads.
@@ -66,10 +63,7 @@ pub fn write_common(conf: &Path, home: &Path, ports: &Ports) -> Result<()> {
         conf,
         "core-site.xml",
         &pairs(&[
-            (
-                "fs.defaultFS",
-                format!("hdfs://localhost:{}", ports.name_node),
-            ),
+            ("fs.defaultFS", format!("hdfs://localhost:{}", ports.name_node)),
             ("hadoop.tmp.dir", home.join("tmp").display().to_string()),
             ("hadoop.proxyuser.root.hosts", "*".into()),
         ]),
@@ -81,22 +75,10 @@ pub fn write_common(conf: &Path, home: &Path, ports: &Ports) -> Result<()> {
             ("dfs.replication", "1".into()),
             ("dfs.namenode.name.dir", data("name")),
             ("dfs.datanode.data.dir", data("data")),
-            (
-                "dfs.namenode.http-address",
-                format!("localhost:{}", ports.name_node_http),
-            ),
-            (
-                "dfs.datanode.address",
-                format!("127.0.0.1:{}", ports.data_node[0]),
-            ),
-            (
-                "dfs.datanode.http.address",
-                format!("127.0.0.1:{}", ports.data_node[1]),
-            ),
-            (
-                "dfs.datanode.ipc.address",
-                format!("127.0.0.1:{}", ports.data_node[2]),
-            ),
+            ("dfs.namenode.http-address", format!("localhost:{}", ports.name_node_http)),
+            ("dfs.datanode.address", format!("127.0.0.1:{}", ports.data_node[0])),
+            ("dfs.datanode.http.address", format!("127.0.0.1:{}", ports.data_node[1])),
+            ("dfs.datanode.ipc.address", format!("127.0.0.1:{}", ports.data_node[2])),
             ("dfs.namenode.fs-limits.min-block-size", "1024".into()),
             ("dfs.namenode.safemode.extension", "0".into()),
             ("dfs.permissions.superusergroup", "supergroup".into()),
@@ -120,15 +102,9 @@ pub fn write_node_manager(conf: &Path, home: &Path, ports: &Ports, n: usize) -> 
     all.extend(pairs(&[
         ("yarn.nodemanager.hostname", host.clone()),
         ("yarn.nodemanager.address", format!("{host}:{rpc}")),
-        (
-            "yarn.nodemanager.localizer.address",
-            format!("{host}:{localizer}"),
-        ),
+        ("yarn.nodemanager.localizer.address", format!("{host}:{localizer}")),
         ("yarn.nodemanager.webapp.address", format!("{host}:{web}")),
-        (
-            "yarn.nodemanager.collector-service.address",
-            format!("{host}:{collector}"),
-        ),
+        ("yarn.nodemanager.collector-service.address", format!("{host}:{collector}")),
         ("yarn.nodemanager.local-dirs", own("local")),
         ("yarn.nodemanager.log-dirs", own("logs")),
         ("yarn.nodemanager.recovery.dir", own("recovery")),
@@ -140,14 +116,8 @@ fn yarn(home: &Path, ports: &Ports) -> Pairs {
     let rm = |port: u16| format!("localhost:{port}");
     pairs(&[
         ("yarn.resourcemanager.address", rm(ports.rm_client)),
-        (
-            "yarn.resourcemanager.scheduler.address",
-            rm(ports.rm_scheduler),
-        ),
-        (
-            "yarn.resourcemanager.resource-tracker.address",
-            rm(ports.rm_tracker),
-        ),
+        ("yarn.resourcemanager.scheduler.address", rm(ports.rm_scheduler)),
+        ("yarn.resourcemanager.resource-tracker.address", rm(ports.rm_tracker)),
         ("yarn.resourcemanager.admin.address", rm(ports.rm_admin)),
         ("yarn.resourcemanager.webapp.address", rm(ports.rm_web)),
         ("yarn.resourcemanager.am.max-attempts", "4".into()),
@@ -156,30 +126,18 @@ fn yarn(home: &Path, ports: &Ports) -> Pairs {
             "yarn.resourcemanager.store.class",
             "org.apache.hadoop.yarn.server.resourcemanager.recovery.FileSystemRMStateStore".into(),
         ),
-        (
-            "yarn.resourcemanager.fs.state-store.uri",
-            format!("file://{}", home.join("rmstore").display()),
-        ),
+        ("yarn.resourcemanager.fs.state-store.uri", format!("file://{}", home.join("rmstore").display())),
         ("yarn.nodemanager.resource.memory-mb", "4096".into()),
         ("yarn.nodemanager.resource.cpu-vcores", "8".into()),
         ("yarn.scheduler.minimum-allocation-mb", "64".into()),
         ("yarn.scheduler.maximum-allocation-mb", "4096".into()),
         ("yarn.nodemanager.pmem-check-enabled", "true".into()),
         ("yarn.nodemanager.vmem-check-enabled", "false".into()),
-        (
-            "yarn.nodemanager.container-monitor.interval-ms",
-            "1000".into(),
-        ),
-        (
-            "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage",
-            "100".into(),
-        ),
+        ("yarn.nodemanager.container-monitor.interval-ms", "1000".into()),
+        ("yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage", "100".into()),
         ("yarn.nodemanager.delete.debug-delay-sec", "600".into()),
         ("yarn.nodemanager.recovery.enabled", "true".into()),
-        (
-            "yarn.nodemanager.env-whitelist",
-            "JAVA_HOME,HADOOP_COMMON_HOME,HADOOP_CONF_DIR,PATH,LANG,TZ".into(),
-        ),
+        ("yarn.nodemanager.env-whitelist", "JAVA_HOME,HADOOP_COMMON_HOME,HADOOP_CONF_DIR,PATH,LANG,TZ".into()),
         ("yarn.log-aggregation-enable", "true".into()),
         ("yarn.nodemanager.remote-app-log-dir", "/tmp/logs".into()),
         ("yarn.acl.enable", "false".into()),
@@ -191,10 +149,7 @@ fn capacity() -> Pairs {
     let key = |name: &str| format!("yarn.scheduler.capacity.{name}");
     [
         ("maximum-am-resource-percent", "0.5"),
-        (
-            "resource-calculator",
-            "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator",
-        ),
+        ("resource-calculator", "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator"),
         ("root.queues", "default,stopped,tiny"),
         ("root.default.capacity", "98"),
         ("root.default.maximum-capacity", "100"),
@@ -213,9 +168,7 @@ fn site(conf: &Path, file: &str, properties: &Pairs) -> Result<()> {
     fs::create_dir_all(conf).with_context(|| format!("failed to make {}", conf.display()))?;
     let mut text = String::from("<?xml version=\"1.0\"?>\n<configuration>\n");
     for (name, value) in properties {
-        text.push_str(&format!(
-            "  <property><name>{name}</name><value>{value}</value></property>\n"
-        ));
+        text.push_str(&format!("  <property><name>{name}</name><value>{value}</value></property>\n"));
     }
     text.push_str("</configuration>\n");
     fs::write(conf.join(file), text).with_context(|| format!("failed to write {file}"))

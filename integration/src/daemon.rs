@@ -51,20 +51,11 @@ pub struct Jvm {
 
 impl Jvm {
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut java = Command::new(
-            std::env::var("JAVA_HOME").map_or("java".into(), |home| format!("{home}/bin/java")),
-        );
+        let mut java =
+            Command::new(std::env::var("JAVA_HOME").map_or("java".into(), |home| format!("{home}/bin/java")));
         java.arg(format!("-Xmx{}m", self.heap_mb))
-            .args([
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Xshare:auto",
-                "-Dhadoop.id.str=x",
-            ])
-            .arg(format!(
-                "-Dhadoop.log.dir={}",
-                self.home.join("logs").display()
-            ))
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dhadoop.id.str=x"])
+            .arg(format!("-Dhadoop.log.dir={}", self.home.join("logs").display()))
             .args(OPENED.map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")))
             .arg("-cp")
             .arg(format!("{}:{}/*", self.conf.display(), self.lib.display()))
@@ -79,10 +70,8 @@ impl Jvm {
 
     /// Runs to its end.
     pub fn run(&self, arguments: &[&str]) -> Result<()> {
-        let output = self
-            .command(arguments)
-            .output()
-            .with_context(|| format!("failed to run java for {}", self.name))?;
+        let output =
+            self.command(arguments).output().with_context(|| format!("failed to run java for {}", self.name))?;
         anyhow::ensure!(
             output.status.success(),
             "{}: {}\n{}",
@@ -106,21 +95,11 @@ impl Jvm {
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()
-            .with_context(|| {
-                format!(
-                    "failed to start java for {}; the test cluster needs JDK 17",
-                    self.name
-                )
-            })?;
+            .with_context(|| format!("failed to start java for {}; the test cluster needs JDK 17", self.name))?;
         let pid = i32::try_from(child.id())?;
-        let start_time = start_time(pid)
-            .with_context(|| format!("{} ended at once; see {}", self.name, log.display()))?;
-        Ok(Process {
-            name: self.name.clone(),
-            pid,
-            start_time,
-            log,
-        })
+        let start_time =
+            start_time(pid).with_context(|| format!("{} ended at once; see {}", self.name, log.display()))?;
+        Ok(Process { name: self.name.clone(), pid, start_time, log })
     }
 }
 
@@ -140,10 +119,7 @@ impl Process {
         self.signal(Signal::SIGKILL);
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.is_alive() && Instant::now() < deadline {
-            let _ = nix::sys::wait::waitpid(
-                Pid::from_raw(self.pid),
-                Some(nix::sys::wait::WaitPidFlag::WNOHANG),
-            );
+            let _ = nix::sys::wait::waitpid(Pid::from_raw(self.pid), Some(nix::sys::wait::WaitPidFlag::WNOHANG));
             std::thread::yield_now();
         }
     }

@@ -17,10 +17,7 @@ fn client() -> &'static reqwest::Client {
     CLIENT.get_or_init(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // The settings are constants.
-        reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .expect("an HTTP client")
+        reqwest::Client::builder().no_proxy().build().expect("an HTTP client")
     })
 }
 
@@ -31,11 +28,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 pub fn get_json(url: &str) -> Result<Value> {
     block_on(async {
-        let answer = client()
-            .get(url)
-            .header("Accept", "application/json")
-            .send()
-            .await?;
+        let answer = client().get(url).header("Accept", "application/json").send().await?;
         let status = answer.status();
         let body = answer.text().await?;
         if !status.is_success() {
@@ -59,18 +52,10 @@ pub fn get_bytes(url: &str) -> Result<Vec<u8>> {
 
 pub fn put(url: &str, body: Vec<u8>) -> Result<()> {
     block_on(async {
-        let answer = client()
-            .put(url)
-            .header("Content-Type", "application/octet-stream")
-            .body(body)
-            .send()
-            .await?;
+        let answer = client().put(url).header("Content-Type", "application/octet-stream").body(body).send().await?;
         let status = answer.status();
         if !status.is_success() {
-            bail!(
-                "PUT {url}: {status}: {}",
-                answer.text().await.unwrap_or_default()
-            );
+            bail!("PUT {url}: {status}: {}", answer.text().await.unwrap_or_default());
         }
         Ok(())
     })
@@ -79,11 +64,7 @@ pub fn put(url: &str, body: Vec<u8>) -> Result<()> {
 pub fn delete(url: &str) -> Result<()> {
     block_on(async {
         let answer = client().delete(url).send().await?;
-        anyhow::ensure!(
-            answer.status().is_success(),
-            "DELETE {url}: {}",
-            answer.status()
-        );
+        anyhow::ensure!(answer.status().is_success(), "DELETE {url}: {}", answer.status());
         Ok(())
     })
 }

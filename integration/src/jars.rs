@@ -16,9 +16,7 @@ pub fn fetch(root: &Path, version: &str) -> Result<PathBuf> {
     let complete = home.join("complete");
     fs::create_dir_all(&home).with_context(|| format!("failed to make {}", home.display()))?;
     let lock = File::create(home.join("lock")).context("failed to make a lock file")?;
-    let _held = Flock::lock(lock, FlockArg::LockExclusive)
-        .map_err(|(_, e)| e)
-        .context("failed to lock the jars")?;
+    let _held = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| e).context("failed to lock the jars")?;
     if complete.exists() {
         return Ok(lib);
     }

@@ -8,17 +8,9 @@ use yarn_ml_integration::{Cluster, http};
 #[test]
 fn a_file_belongs_to_whoever_wrote_it() {
     let cluster = Cluster::shared().unwrap();
-    cluster
-        .put("alice", "/user/alice/fixture.txt", b"hello".to_vec())
-        .unwrap();
-    assert_eq!(
-        cluster.stat("/user/alice/fixture.txt").unwrap()["owner"],
-        "alice"
-    );
-    assert_eq!(
-        cluster.get("alice", "/user/alice/fixture.txt").unwrap(),
-        b"hello"
-    );
+    cluster.put("alice", "/user/alice/fixture.txt", b"hello".to_vec()).unwrap();
+    assert_eq!(cluster.stat("/user/alice/fixture.txt").unwrap()["owner"], "alice");
+    assert_eq!(cluster.get("alice", "/user/alice/fixture.txt").unwrap(), b"hello");
     assert!(cluster.put("bob", "/user/alice/other.txt", vec![]).is_err());
 }
 
@@ -26,8 +18,7 @@ fn a_file_belongs_to_whoever_wrote_it() {
 fn hdfs_conforms() {
     let cluster = Cluster::shared().unwrap();
     let systems = FileSystems::new(BTreeMap::new(), Some("alice".into()), Timeouts::default());
-    let base =
-        Location::parse(&format!("{}/user/alice/conformance", cluster.default_fs())).unwrap();
+    let base = Location::parse(&format!("{}/user/alice/conformance", cluster.default_fs())).unwrap();
     let files = systems.at(&base).unwrap();
     http::block_on(conformance::run(&*files, &base.path));
 }

@@ -10,9 +10,9 @@ use nix::{
 /// Proportional bytes of one process; 0 when it is gone. Resident ones where the kernel has no `smaps_rollup` (before 4.14).
 pub fn pss(pid: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let kilobytes = rollup.lines().find_map(|line| {
-        line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
+    let kilobytes = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     match kilobytes {
         Some(kilobytes) => kilobytes << 10,
         None => resident(pid),
@@ -60,9 +60,9 @@ pub fn kill_session(leader: u32) {
 /// Bytes of memory of this machine.
 pub fn machine_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = text.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kilobytes.unwrap_or(0) << 10
 }
 

@@ -22,25 +22,18 @@ pub struct Rank {
 }
 
 /// Number of the cluster spec. Every change of membership makes a new one; messages of an old one are fenced.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
 /// Number of the split in the enumerator's order, unique within the job.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SplitId(pub u64);
 
 impl Rank {
     pub fn new(role: impl Into<String>, index: u32) -> Self {
-        Self {
-            role: role.into(),
-            index,
-        }
+        Self { role: role.into(), index }
     }
 }
 

@@ -217,21 +217,13 @@ pub struct Logs {
 
 impl Default for Am {
     fn default() -> Self {
-        Self {
-            memory: MemorySize::mebibytes(256),
-            vcores: 1,
-            max_attempts: 2,
-            env: BTreeMap::new(),
-        }
+        Self { memory: MemorySize::mebibytes(256), vcores: 1, max_attempts: 2, env: BTreeMap::new() }
     }
 }
 
 impl Default for Logs {
     fn default() -> Self {
-        Self {
-            max_size: MemorySize::mebibytes(256),
-            keep: 4,
-        }
+        Self { max_size: MemorySize::mebibytes(256), keep: 4 }
     }
 }
 
@@ -333,19 +325,12 @@ mod short_forms {
                     crate::schema::COLUMN_TYPES.map(ColumnType::name).join(", ")
                 ))
             })?;
-            Ok(ColumnSpec {
-                column_type: Some(column_type),
-                ..ColumnSpec::default()
-            })
+            Ok(ColumnSpec { column_type: Some(column_type), ..ColumnSpec::default() })
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ColumnSpec, A::Error> {
             let long = LongColumn::deserialize(MapAccessDeserializer::new(map))?;
-            Ok(ColumnSpec {
-                from: long.from,
-                column_type: long.column_type,
-                metadata: long.metadata,
-            })
+            Ok(ColumnSpec { from: long.from, column_type: long.column_type, metadata: long.metadata })
         }
     }
 
@@ -365,18 +350,12 @@ mod short_forms {
         }
 
         fn visit_str<E: de::Error>(self, path: &str) -> Result<Model, E> {
-            Ok(Model {
-                path: path.to_owned(),
-                overwrite: false,
-            })
+            Ok(Model { path: path.to_owned(), overwrite: false })
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Model, A::Error> {
             let long = LongModel::deserialize(MapAccessDeserializer::new(map))?;
-            Ok(Model {
-                path: long.path,
-                overwrite: long.overwrite,
-            })
+            Ok(Model { path: long.path, overwrite: long.overwrite })
         }
     }
 

@@ -18,19 +18,15 @@ pub enum JobFileError {
         hint: String,
     },
     #[error("--set {set}: {message}{hint}")]
-    Set {
-        set: String,
-        message: String,
-        hint: String,
-    },
+    Set { set: String, message: String, hint: String },
 }
 
 /// Reads a job file. `name` is what messages call it. `sets` are `roles.worker.instances=5`, applied in order; what stands
 /// right of `=` is YAML, so numbers, lists and mappings work.
 pub fn job(text: &str, name: &str, sets: &[String]) -> Result<Job, JobFileError> {
     let options = serde_saphyr::Options::default();
-    let mut job: Job = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| in_text(&error, text, name))?;
+    let mut job: Job =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| in_text(&error, text, name))?;
     for set in sets {
         job = apply(&job, set)?;
     }
@@ -40,17 +36,10 @@ pub fn job(text: &str, name: &str, sets: &[String]) -> Result<Job, JobFileError>
 fn apply(job: &Job, set: &str) -> Result<Job, JobFileError> {
     let wrong = |message: String| {
         let hint = suggestion(&message);
-        JobFileError::Set {
-            set: set.to_owned(),
-            message,
-            hint,
-        }
+        JobFileError::Set { set: set.to_owned(), message, hint }
     };
-    let (path, value) = set
-        .split_once('=')
-        .ok_or_else(|| wrong("there is no `=`; write KEY.KEY=VALUE".into()))?;
-    let value: Value =
-        serde_saphyr::from_str(value).map_err(|e| wrong(format!("the value is not YAML: {e}")))?;
+    let (path, value) = set.split_once('=').ok_or_else(|| wrong("there is no `=`; write KEY.KEY=VALUE".into()))?;
+    let value: Value = serde_saphyr::from_str(value).map_err(|e| wrong(format!("the value is not YAML: {e}")))?;
     let mut tree = serde_json::to_value(job).map_err(|e| wrong(e.to_string()))?;
     let mut place = &mut tree;
     for key in path.split('.') {
@@ -63,9 +52,7 @@ fn apply(job: &Job, set: &str) -> Result<Job, JobFileError> {
         place = match place {
             Value::Object(map) => map.entry(key).or_insert(Value::Null),
             other => {
-                return Err(wrong(format!(
-                    "there is nothing below `{other}` to set `{key}` in"
-                )));
+                return Err(wrong(format!("there is nothing below `{other}` to set `{key}` in")));
             }
         };
     }
@@ -81,18 +68,12 @@ fn in_text(error: &serde_saphyr::Error, text: &str, name: &str) -> JobFileError 
         .map_or(full.as_str(), |(message, _)| message)
         .replace(", set DuplicateKeyPolicy in Options if acceptable", "");
     let (place, snippet) = match location {
-        Some(at) => (
-            format!("{name}:{}:{}", at.line(), at.column()),
-            snippet(text, at.line() as usize, at.column() as usize),
-        ),
+        Some(at) => {
+            (format!("{name}:{}:{}", at.line(), at.column()), snippet(text, at.line() as usize, at.column() as usize))
+        }
         None => (name.to_owned(), String::new()),
     };
-    JobFileError::Text {
-        place,
-        hint: suggestion(&message),
-        message,
-        snippet,
-    }
+    JobFileError::Text { place, hint: suggestion(&message), message, snippet }
 }
 
 /// The line and a caret under the column.
@@ -113,17 +94,13 @@ fn snippet(text: &str, line: usize, column: usize) -> String {
 
 /// "unknown field `memroy`, expected one of instances, memory" → "did you mean `memory`?".
 fn suggestion(message: &str) -> String {
-    let Some((found, allowed)) = message
-        .split_once("expected ")
-        .and_then(|(before, after)| Some((before.split('`').nth(1)?, after)))
+    let Some((found, allowed)) =
+        message.split_once("expected ").and_then(|(before, after)| Some((before.split('`').nth(1)?, after)))
     else {
         return String::new();
     };
     let allowed = allowed.trim_start_matches("one of ");
-    let nearest = allowed
-        .split([',', ' '])
-        .map(|name| name.trim_matches('`'))
-        .filter(|name| !name.is_empty());
+    let nearest = allowed.split([',', ' ']).map(|name| name.trim_matches('`')).filter(|name| !name.is_empty());
     match did_you_mean(found, nearest) {
         Some(name) => format!("\n\nhint: did you mean `{name}`?"),
         None => String::new(),
@@ -131,10 +108,7 @@ fn suggestion(message: &str) -> String {
 }
 
 /// The candidate most like `found`, if any is like it at all.
-pub fn did_you_mean<'a>(
-    found: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn did_you_mean<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
         .map(|name| (strsim::jaro_winkler(found, name), name))
@@ -167,10 +141,7 @@ mod tests {
     #[test]
     fn a_wrong_unit_is_named_with_its_place_and_the_units_allowed() {
         let found = error(&JOB.replace("1GiB", "1G"), &[]);
-        assert!(
-            found.starts_with("job.yaml:5:13: `1G` is not a memory size"),
-            "{found}"
-        );
+        assert!(found.starts_with("job.yaml:5:13: `1G` is not a memory size"), "{found}");
         assert!(found.contains("GiB"), "{found}");
     }
 
@@ -182,12 +153,7 @@ mod tests {
 
     #[test]
     fn set_replaces_adds_and_is_checked_like_the_file() {
-        let sets = [
-            "roles.worker.instances=5",
-            "params.hidden=[128, 64]",
-            "params.rate=0.5",
-            "program.entry=a.py",
-        ];
+        let sets = ["roles.worker.instances=5", "params.hidden=[128, 64]", "params.rate=0.5", "program.entry=a.py"];
         let sets = sets.map(str::to_owned);
         let found = job(JOB, "job.yaml", &sets).unwrap();
         assert_eq!(found.roles["worker"].instances, 5);
@@ -195,10 +161,7 @@ mod tests {
         assert_eq!(found.params["rate"], serde_json::json!(0.5));
         assert_eq!(found.program.unwrap().entry.as_deref(), Some("a.py"));
         let unknown = error(JOB, &["roles.worker.instance=5"]);
-        assert!(
-            unknown.starts_with("--set roles.worker.instance=5: unknown field `instance`"),
-            "{unknown}"
-        );
+        assert!(unknown.starts_with("--set roles.worker.instance=5: unknown field `instance`"), "{unknown}");
         assert!(unknown.ends_with("did you mean `instances`?"), "{unknown}");
         assert!(error(JOB, &["roles.worker.memory=5"]).contains("units"));
         assert!(error(JOB, &["nothing"]).contains("no `=`"));
@@ -208,9 +171,6 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_refused() {
         let found = error(&format!("{JOB}name: b\n"), &[]);
-        assert!(
-            found.starts_with("job.yaml:6:1: duplicate mapping key: name\n"),
-            "{found}"
-        );
+        assert!(found.starts_with("job.yaml:6:1: duplicate mapping key: name\n"), "{found}");
     }
 }

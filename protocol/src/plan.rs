@@ -13,6 +13,8 @@ use crate::{
 
 /// Name under which the plan lies in every container.
 pub const PLAN_FILE: &str = "plan.json";
+/// Name of the file in the staging folder by which an AM attempt says where it listens.
+pub const AM_FILE: &str = "am.json";
 /// Name under which the resolved Hadoop configuration lies in every container.
 pub const HADOOP_CONF_FILE: &str = "hadoop-conf.xml";
 
@@ -20,6 +22,7 @@ pub const HADOOP_CONF_FILE: &str = "hadoop-conf.xml";
 pub struct Plan {
     /// Of this file's shape: [`Plan::VERSION`].
     pub version: u32,
+    pub application_id: String,
     pub master: Master,
     /// Who submitted, and owns what the job writes.
     pub user: String,
@@ -41,6 +44,14 @@ pub struct Plan {
     /// `fs.defaultFS` and the folder which paths are relative to.
     pub default_fs: String,
     pub working_dir: String,
+}
+
+/// Content of [`AM_FILE`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmAddress {
+    /// `host:port`
+    pub address: String,
+    pub attempt: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,9 +148,7 @@ impl Plan {
 
     /// Ranks that read samples, as (role, instances).
     pub fn readers(&self) -> impl Iterator<Item = (&str, &RolePlan, &Input)> {
-        self.roles
-            .iter()
-            .filter_map(|(name, role)| Some((name.as_str(), role, role.input.as_ref()?)))
+        self.roles.iter().filter_map(|(name, role)| Some((name.as_str(), role, role.input.as_ref()?)))
     }
 }
 

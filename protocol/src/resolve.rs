@@ -6,16 +6,14 @@ use crate::{
     check::{Problem, problems, program_of},
     job::{Input, Job, Stream},
     parse::did_you_mean,
-    plan::{
-        ColumnSource, Master, MemoryPlan, ModelPlan, OutputColumn, Plan, Resource, RolePlan,
-        StreamPlan,
-    },
+    plan::{ColumnSource, Master, MemoryPlan, ModelPlan, OutputColumn, Plan, Resource, RolePlan, StreamPlan},
     schema::{Column, ColumnType, Metadata},
 };
 
 /// What only the outside world can tell.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
+    pub application_id: String,
     pub master: Master,
     pub user: String,
     pub default_fs: String,
@@ -40,20 +38,9 @@ pub fn plan(job: &Job, around: Surroundings) -> Result<Plan, Vec<Problem>> {
     let mut found = problems(job);
     let mut streams = IndexMap::new();
     for (name, (path, file_schema)) in around.streams {
-        match job
-            .streams
-            .get(&name)
-            .map(|stream| columns(&name, stream, &file_schema))
-        {
+        match job.streams.get(&name).map(|stream| columns(&name, stream, &file_schema)) {
             Some(Ok(columns)) => {
-                streams.insert(
-                    name,
-                    StreamPlan {
-                        path,
-                        file_schema,
-                        columns,
-                    },
-                );
+                streams.insert(name, StreamPlan { path, file_schema, columns });
             }
             Some(Err(mut problems)) => found.append(&mut problems),
             None => {}
@@ -83,6 +70,7 @@ pub fn plan(job: &Job, around: Surroundings) -> Result<Plan, Vec<Problem>> {
         .collect();
     Ok(Plan {
         version: Plan::VERSION,
+        application_id: around.application_id,
         master: around.master,
         user: around.user,
         name: job.name.clone(),
@@ -94,28 +82,18 @@ pub fn plan(job: &Job, around: Surroundings) -> Result<Plan, Vec<Problem>> {
         staging: around.staging,
         report: around.report,
         checkpoints: around.checkpoints,
-        model: around.model.map(|path| ModelPlan {
-            path,
-            overwrite: job.model.as_ref().is_some_and(|m| m.overwrite),
-        }),
+        model: around.model.map(|path| ModelPlan { path, overwrite: job.model.as_ref().is_some_and(|m| m.overwrite) }),
         default_fs: around.default_fs,
         working_dir: around.working_dir,
     })
 }
 
 /// Columns for the trainer: what `columns` says over what the file has.
-pub fn columns(
-    name: &str,
-    stream: &Stream,
-    file: &[Column],
-) -> Result<Vec<OutputColumn>, Vec<Problem>> {
+pub fn columns(name: &str, stream: &Stream, file: &[Column]) -> Result<Vec<OutputColumn>, Vec<Problem>> {
     let Some(selected) = &stream.columns else {
         return Ok(file
             .iter()
-            .map(|column| OutputColumn {
-                column: column.clone(),
-                from: ColumnSource::Field(column.name.clone()),
-            })
+            .map(|column| OutputColumn { column: column.clone(), from: ColumnSource::Field(column.name.clone()) })
             .collect());
     };
     let mut found = Vec::new();
@@ -123,11 +101,7 @@ pub fn columns(
     for (column, spec) in selected {
         if let Some(metadata @ Metadata::Offset) = spec.metadata {
             out.push(OutputColumn {
-                column: Column {
-                    name: column.clone(),
-                    column_type: ColumnType::Int64,
-                    nullable: false,
-                },
+                column: Column { name: column.clone(), column_type: ColumnType::Int64, nullable: false },
                 from: ColumnSource::Metadata(metadata),
             });
             continue;
@@ -140,10 +114,7 @@ pub fn columns(
             let names: Vec<&str> = file.iter().map(|c| c.name.as_str()).collect();
             found.push(Problem {
                 key: format!("streams.{name}.columns.{column}"),
-                message: format!(
-                    "the files have no column `{from}`; they have {}{hint}",
-                    names.join(", ")
-                ),
+                message: format!("the files have no column `{from}`; they have {}{hint}", names.join(", ")),
             });
             continue;
         };
@@ -156,11 +127,7 @@ pub fn columns(
             from: ColumnSource::Field(from.clone()),
         });
     }
-    if found.is_empty() {
-        Ok(out)
-    } else {
-        Err(found)
-    }
+    if found.is_empty() { Ok(out) } else { Err(found) }
 }
 
 fn memory(trainer_mb: u64, input: Option<&Input>) -> MemoryPlan {
@@ -170,9 +137,7 @@ fn memory(trainer_mb: u64, input: Option<&Input>) -> MemoryPlan {
         agent_mb: AGENT_MB,
         rings_mb: input.map_or(0, |i| 2 * mb(i.ring.0)),
         // The window, its permuted copy, and the batch in the making.
-        transforms_mb: input.map_or(0, |i| {
-            mb((2 * u64::from(i.shuffle) + 2 * u64::from(i.batch)) * ROW_BYTES)
-        }),
+        transforms_mb: input.map_or(0, |i| mb((2 * u64::from(i.shuffle) + 2 * u64::from(i.batch)) * ROW_BYTES)),
     }
 }
 
@@ -193,6 +158,7 @@ roles:
 
     fn around(file: Vec<Column>) -> Surroundings {
         Surroundings {
+            application_id: "local_1_0001".into(),
             master: Master::Local,
             user: "alice".into(),
             default_fs: "file:///".into(),
@@ -207,38 +173,24 @@ roles:
     }
 
     fn field(name: &str, column_type: ColumnType) -> Column {
-        Column {
-            name: name.into(),
-            column_type,
-            nullable: true,
-        }
+        Column { name: name.into(), column_type, nullable: true }
     }
 
     #[test]
     fn columns_are_selected_renamed_and_cast_in_the_jobs_order() {
         let job = crate::parse::job(JOB, "job.yaml", &[]).unwrap();
-        let file = vec![
-            field("carrier", ColumnType::String),
-            field("arr_delay", ColumnType::Int64),
-        ];
+        let file = vec![field("carrier", ColumnType::String), field("arr_delay", ColumnType::Int64)];
         let plan = plan(&job, around(file)).unwrap();
         assert_eq!(
             plan.streams["s"].output_schema(),
             [
                 field("late", ColumnType::Float32),
                 field("carrier", ColumnType::String),
-                Column {
-                    name: "id".into(),
-                    column_type: ColumnType::Int64,
-                    nullable: false
-                },
+                Column { name: "id".into(), column_type: ColumnType::Int64, nullable: false },
             ]
         );
         let memory = plan.roles["worker"].memory;
-        assert_eq!(
-            (memory.trainer_mb, memory.rings_mb, memory.transforms_mb),
-            (1000, 16, 4)
-        );
+        assert_eq!((memory.trainer_mb, memory.rings_mb, memory.transforms_mb), (1000, 16, 4));
         assert_eq!(plan.roles["idle"].memory.container_mb(), 1024 + AGENT_MB);
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
@@ -247,10 +199,7 @@ roles:
     #[test]
     fn a_column_that_the_files_lack_is_named_with_the_nearest() {
         let job = crate::parse::job(JOB, "job.yaml", &[]).unwrap();
-        let file = vec![
-            field("carrier", ColumnType::String),
-            field("arr_dleay", ColumnType::Int64),
-        ];
+        let file = vec![field("carrier", ColumnType::String), field("arr_dleay", ColumnType::Int64)];
         let found = plan(&job, around(file)).unwrap_err();
         assert_eq!(
             found[0].to_string(),

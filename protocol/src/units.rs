@@ -14,9 +14,7 @@ pub struct MemorySize(pub u64);
 pub struct Span(pub Duration);
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "`{found}` is not a {quantity}; write a whole number and one of the units {units}, such as `{example}`"
-)]
+#[error("`{found}` is not a {quantity}; write a whole number and one of the units {units}, such as `{example}`")]
 pub struct UnitError {
     found: String,
     quantity: &'static str,
@@ -34,13 +32,7 @@ const MEMORY_UNITS: [(&str, u64); 8] = [
     ("GB", 1_000_000_000),
     ("B", 1),
 ];
-const SPAN_UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("min", 60_000),
-    ("s", 1_000),
-    ("h", 3_600_000),
-    ("d", 86_400_000),
-];
+const SPAN_UNITS: [(&str, u64); 5] = [("ms", 1), ("min", 60_000), ("s", 1_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl MemorySize {
     pub const fn mebibytes(n: u64) -> Self {
@@ -78,14 +70,12 @@ impl FromStr for Span {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        scaled(text, &SPAN_UNITS)
-            .map(|ms| Self(Duration::from_millis(ms)))
-            .ok_or(UnitError {
-                found: text.into(),
-                quantity: "span of time",
-                units: "ms, s, min, h, d",
-                example: "10min",
-            })
+        scaled(text, &SPAN_UNITS).map(|ms| Self(Duration::from_millis(ms))).ok_or(UnitError {
+            found: text.into(),
+            quantity: "span of time",
+            units: "ms, s, min, h, d",
+            example: "10min",
+        })
     }
 }
 
@@ -103,12 +93,7 @@ impl fmt::Display for MemorySize {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis() as u64;
-        for (unit, factor) in [
-            ("d", 86_400_000),
-            ("h", 3_600_000),
-            ("min", 60_000),
-            ("s", 1_000),
-        ] {
+        for (unit, factor) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)] {
             if ms >= factor && ms.is_multiple_of(factor) {
                 return write!(f, "{}{unit}", ms / factor);
             }

@@ -25,20 +25,16 @@ impl Service {
 }
 
 /// `host:port` of the service on every ResourceManager, in the order of the configuration.
-pub fn resource_managers(
-    conf: &Configuration,
-    service: Service,
-) -> Result<Vec<String>, ConfigurationError> {
+pub fn resource_managers(conf: &Configuration, service: Service) -> Result<Vec<String>, ConfigurationError> {
     let (key, port) = service.key(uses_https(conf)?);
     if !conf.get_bool("yarn.resourcemanager.ha.enabled")? {
         return Ok(vec![with_port(conf.get(key)?.unwrap_or_default(), port)]);
     }
     let ids = conf.get_list("yarn.resourcemanager.ha.rm-ids")?;
     if ids.is_empty() {
-        return Err(conf.unexpected(
-            "yarn.resourcemanager.ha.rm-ids",
-            "the ids of the ResourceManagers, such as rm1,rm2",
-        ));
+        return Err(
+            conf.unexpected("yarn.resourcemanager.ha.rm-ids", "the ids of the ResourceManagers, such as rm1,rm2")
+        );
     }
     ids.iter()
         .map(|id| {
@@ -61,10 +57,7 @@ pub fn resource_managers(
 pub fn web_urls(conf: &Configuration) -> Result<Vec<String>, ConfigurationError> {
     let scheme = if uses_https(conf)? { "https" } else { "http" };
     let addresses = resource_managers(conf, Service::Web)?;
-    Ok(addresses
-        .into_iter()
-        .map(|address| format!("{scheme}://{address}"))
-        .collect())
+    Ok(addresses.into_iter().map(|address| format!("{scheme}://{address}")).collect())
 }
 
 fn uses_https(conf: &Configuration) -> Result<bool, ConfigurationError> {
@@ -72,10 +65,7 @@ fn uses_https(conf: &Configuration) -> Result<bool, ConfigurationError> {
 }
 
 fn with_port(address: String, port: u16) -> String {
-    if address
-        .rsplit_once(':')
-        .is_some_and(|(_, p)| p.parse::<u16>().is_ok())
-    {
+    if address.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok()) {
         address
     } else {
         format!("{address}:{port}")
@@ -95,10 +85,7 @@ mod tests {
     #[test]
     fn one_resource_manager_is_built_from_its_host() {
         let conf = conf(&[("yarn.resourcemanager.hostname", "rm")]);
-        assert_eq!(
-            resource_managers(&conf, Service::Scheduler).unwrap(),
-            ["rm:8030"]
-        );
+        assert_eq!(resource_managers(&conf, Service::Scheduler).unwrap(), ["rm:8030"]);
         assert_eq!(web_urls(&conf).unwrap(), ["http://rm:8088"]);
     }
 
@@ -112,9 +99,6 @@ mod tests {
             ("yarn.resourcemanager.hostname.b", "h2"),
         ]);
         assert_eq!(web_urls(&conf).unwrap(), ["http://h1:8088", "http://h2:99"]);
-        assert_eq!(
-            resource_managers(&conf, Service::Client).unwrap(),
-            ["h1:8032", "h2:8032"]
-        );
+        assert_eq!(resource_managers(&conf, Service::Client).unwrap(), ["h1:8032", "h2:8032"]);
     }
 }

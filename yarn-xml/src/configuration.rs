@@ -28,18 +28,9 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigurationError {
     #[error("{file}:{line}: {message}")]
-    Xml {
-        file: String,
-        line: u32,
-        message: String,
-    },
+    Xml { file: String, line: u32, message: String },
     #[error("{key} is `{value}` ({origin}); expected {expected}")]
-    Value {
-        key: String,
-        value: String,
-        origin: Origin,
-        expected: &'static str,
-    },
+    Value { key: String, value: String, origin: Origin, expected: &'static str },
     #[error("{key} refers to itself through ${{…}}")]
     Cycle { key: String },
 }
@@ -58,24 +49,13 @@ pub type Include<'a> = &'a dyn Fn(&str) -> Result<Option<String>, String>;
 impl Configuration {
     /// With Java's defaults. `surroundings` are `user.name` and, as `env.NAME`, the environment.
     pub fn new(surroundings: BTreeMap<String, String>) -> Self {
-        let values = DEFAULTS
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), ((*value).to_owned(), Origin::Default)))
-            .collect();
-        Self {
-            values,
-            finals: BTreeSet::new(),
-            surroundings,
-        }
+        let values =
+            DEFAULTS.iter().map(|(key, value)| ((*key).to_owned(), ((*value).to_owned(), Origin::Default))).collect();
+        Self { values, finals: BTreeSet::new(), surroundings }
     }
 
     /// Adds a file over what is there. `name` is what messages and origins call it.
-    pub fn add(
-        &mut self,
-        text: &str,
-        name: &str,
-        include: Include<'_>,
-    ) -> Result<(), ConfigurationError> {
+    pub fn add(&mut self, text: &str, name: &str, include: Include<'_>) -> Result<(), ConfigurationError> {
         self.add_within(text, name, include, 0)
     }
 
@@ -86,46 +66,29 @@ impl Configuration {
         include: Include<'_>,
         depth: u32,
     ) -> Result<(), ConfigurationError> {
-        let wrong = |line: u32, message: String| ConfigurationError::Xml {
-            file: name.to_owned(),
-            line,
-            message,
-        };
-        let document =
-            roxmltree::Document::parse(text).map_err(|e| wrong(e.pos().row, e.to_string()))?;
+        let wrong = |line: u32, message: String| ConfigurationError::Xml { file: name.to_owned(), line, message };
+        let document = roxmltree::Document::parse(text).map_err(|e| wrong(e.pos().row, e.to_string()))?;
         let line = |node: roxmltree::Node<'_, '_>| document.text_pos_at(node.range().start).row;
         let root = document.root_element();
         if root.tag_name().name() != "configuration" {
-            let message = format!(
-                "the root element is <{}>; expected <configuration>",
-                root.tag_name().name()
-            );
+            let message = format!("the root element is <{}>; expected <configuration>", root.tag_name().name());
             return Err(wrong(line(root), message));
         }
         for node in root.children().filter(roxmltree::Node::is_element) {
             match node.tag_name().name() {
                 "property" => self.property(node, name),
                 "include" => {
-                    let href = node
-                        .attribute("href")
-                        .ok_or_else(|| wrong(line(node), "an include needs `href`".into()))?;
+                    let href =
+                        node.attribute("href").ok_or_else(|| wrong(line(node), "an include needs `href`".into()))?;
                     if depth >= 16 {
-                        return Err(wrong(
-                            line(node),
-                            format!("{href} is included more than 16 deep"),
-                        ));
+                        return Err(wrong(line(node), format!("{href} is included more than 16 deep")));
                     }
                     let has_fallback = node.children().any(|n| n.tag_name().name() == "fallback");
-                    match include(href)
-                        .map_err(|message| wrong(line(node), format!("{href}: {message}")))?
-                    {
+                    match include(href).map_err(|message| wrong(line(node), format!("{href}: {message}")))? {
                         Some(text) => self.add_within(&text, href, include, depth + 1)?,
                         None if has_fallback => {}
                         None => {
-                            return Err(wrong(
-                                line(node),
-                                format!("the included file {href} is not there"),
-                            ));
+                            return Err(wrong(line(node), format!("the included file {href} is not there")));
                         }
                     }
                 }
@@ -139,23 +102,11 @@ impl Configuration {
     fn property(&mut self, node: roxmltree::Node<'_, '_>, file: &str) {
         let child = |tag: &str| {
             let found = node.children().find(|n| n.tag_name().name() == tag)?;
-            Some(
-                found
-                    .descendants()
-                    .filter_map(|n| if n.is_text() { n.text() } else { None })
-                    .collect::<String>(),
-            )
+            Some(found.descendants().filter_map(|n| if n.is_text() { n.text() } else { None }).collect::<String>())
         };
         // Java takes attributes as well.
-        let part = |tag: &str| {
-            node.attribute(tag)
-                .map(str::to_owned)
-                .or_else(|| child(tag))
-        };
-        let Some(key) = part("name")
-            .map(|k| k.trim().to_owned())
-            .filter(|k| !k.is_empty())
-        else {
+        let part = |tag: &str| node.attribute(tag).map(str::to_owned).or_else(|| child(tag));
+        let Some(key) = part("name").map(|k| k.trim().to_owned()).filter(|k| !k.is_empty()) else {
             return;
         };
         let is_final = part("final").is_some_and(|f| f.trim() == "true");
@@ -163,16 +114,7 @@ impl Configuration {
             return;
         }
         if let Some(value) = part("value") {
-            self.values.insert(
-                key.clone(),
-                (
-                    value,
-                    Origin::File {
-                        name: file.to_owned(),
-                        is_final,
-                    },
-                ),
-            );
+            self.values.insert(key.clone(), (value, Origin::File { name: file.to_owned(), is_final }));
         }
         if is_final {
             self.finals.insert(key);
@@ -180,8 +122,7 @@ impl Configuration {
     }
 
     pub fn set(&mut self, key: &str, value: &str) {
-        self.values
-            .insert(key.to_owned(), (value.to_owned(), Origin::Program));
+        self.values.insert(key.to_owned(), (value.to_owned(), Origin::Program));
     }
 
     pub fn origin(&self, key: &str) -> Option<&Origin> {
@@ -215,38 +156,24 @@ impl Configuration {
         let Some(value) = self.get(key)? else {
             return Ok(None);
         };
-        let parsed = match value
-            .strip_prefix("0x")
-            .or_else(|| value.strip_prefix("0X"))
-        {
+        let parsed = match value.strip_prefix("0x").or_else(|| value.strip_prefix("0X")) {
             Some(hex) => u64::from_str_radix(hex, 16),
             None => value.parse(),
         };
-        parsed
-            .map(Some)
-            .map_err(|_| self.unexpected(key, "a whole number"))
+        parsed.map(Some).map_err(|_| self.unexpected(key, "a whole number"))
     }
 
     /// Comma-separated, trimmed, without empty ones.
     pub fn get_list(&self, key: &str) -> Result<Vec<String>, ConfigurationError> {
         let value = self.get(key)?.unwrap_or_default();
-        Ok(value
-            .split(',')
-            .map(|v| v.trim().to_owned())
-            .filter(|v| !v.is_empty())
-            .collect())
+        Ok(value.split(',').map(|v| v.trim().to_owned()).filter(|v| !v.is_empty()).collect())
     }
 
     /// Every key, substituted. A key that cannot be is left as it is written: most are nobody's business here.
     pub fn resolved(&self) -> BTreeMap<String, String> {
         self.values
             .iter()
-            .map(|(key, (raw, _))| {
-                (
-                    key.clone(),
-                    self.substitute(key, raw).unwrap_or_else(|_| raw.clone()),
-                )
-            })
+            .map(|(key, (raw, _))| (key.clone(), self.substitute(key, raw).unwrap_or_else(|_| raw.clone())))
             .collect()
     }
 
@@ -254,13 +181,8 @@ impl Configuration {
     pub fn to_xml(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\"?>\n<configuration>\n");
         for (key, value) in self.resolved() {
-            let (key, value) = (
-                quick_xml::escape::escape(&key),
-                quick_xml::escape::escape(&value),
-            );
-            out.push_str(&format!(
-                "<property><name>{key}</name><value>{value}</value></property>\n"
-            ));
+            let (key, value) = (quick_xml::escape::escape(&key), quick_xml::escape::escape(&value));
+            out.push_str(&format!("<property><name>{key}</name><value>{value}</value></property>\n"));
         }
         out.push_str("</configuration>\n");
         out
@@ -284,24 +206,16 @@ impl Configuration {
             let name = &value[begin + 2..end];
             let found = match name.strip_prefix("env.") {
                 Some(env) => self.environment(env),
-                None => self
-                    .surroundings
-                    .get(name)
-                    .cloned()
-                    .or_else(|| self.raw(name).map(str::to_owned)),
+                None => self.surroundings.get(name).cloned().or_else(|| self.raw(name).map(str::to_owned)),
             };
             // What is not known stays as it is written, and Java stops there.
             let Some(found) = found else { return Ok(value) };
             if name == key {
-                return Err(ConfigurationError::Cycle {
-                    key: key.to_owned(),
-                });
+                return Err(ConfigurationError::Cycle { key: key.to_owned() });
             }
             value.replace_range(begin..=end, &found);
         }
-        Err(ConfigurationError::Cycle {
-            key: key.to_owned(),
-        })
+        Err(ConfigurationError::Cycle { key: key.to_owned() })
     }
 
     /// `NAME`, `NAME-default` (when unset) and `NAME:-default` (when unset or empty).
@@ -312,9 +226,7 @@ impl Configuration {
             Some(at) => {
                 let (name, rest) = text.split_at(at);
                 match rest.strip_prefix(":-") {
-                    Some(default) => get(name)
-                        .filter(|v| !v.is_empty())
-                        .or_else(|| Some(default.to_owned())),
+                    Some(default) => get(name).filter(|v| !v.is_empty()).or_else(|| Some(default.to_owned())),
                     None => get(name).or_else(|| rest.strip_prefix('-').map(str::to_owned)),
                 }
             }
@@ -341,14 +253,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("Hadoop's default"),
-            Self::File {
-                name,
-                is_final: true,
-            } => write!(f, "{name}, final"),
-            Self::File {
-                name,
-                is_final: false,
-            } => f.write_str(name),
+            Self::File { name, is_final: true } => write!(f, "{name}, final"),
+            Self::File { name, is_final: false } => f.write_str(name),
             Self::Program => f.write_str("set by yarn-ml"),
         }
     }
@@ -367,18 +273,16 @@ mod tests {
     fn file(properties: &[(&str, &str, bool)]) -> String {
         let mut out = String::from("<configuration>");
         for (name, value, is_final) in properties {
-            out.push_str(&format!("<property><name>{name}</name><value>{value}</value><final>{is_final}</final></property>"));
+            out.push_str(&format!(
+                "<property><name>{name}</name><value>{value}</value><final>{is_final}</final></property>"
+            ));
         }
         out + "</configuration>"
     }
 
     fn read(files: &[&str]) -> Configuration {
         let surroundings = [("user.name", "alice"), ("env.HOST", "h"), ("env.EMPTY", "")];
-        let mut conf = Configuration::new(
-            surroundings
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .into(),
-        );
+        let mut conf = Configuration::new(surroundings.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
         for (n, text) in files.iter().enumerate() {
             conf.add(text, &format!("{n}.xml"), &none).unwrap();
         }
@@ -387,10 +291,8 @@ mod tests {
 
     #[test]
     fn later_files_win_but_never_over_final() {
-        let conf = read(&[
-            &file(&[("a", "1", true), ("b", "1", false)]),
-            &file(&[("a", "2", false), ("b", "2", false)]),
-        ]);
+        let conf =
+            read(&[&file(&[("a", "1", true), ("b", "1", false)]), &file(&[("a", "2", false), ("b", "2", false)])]);
         assert_eq!(conf.get("a").unwrap().unwrap(), "1");
         assert_eq!(conf.get("b").unwrap().unwrap(), "2");
         assert_eq!(conf.origin("a").unwrap().to_string(), "0.xml, final");
@@ -402,11 +304,7 @@ mod tests {
         let conf = read(&[&file(&[
             ("x", "${y}-${env.HOST}", false),
             ("y", "${user.name}", false),
-            (
-                "d",
-                "${env.NO:-def} ${env.EMPTY-kept}|${env.EMPTY:-def}",
-                false,
-            ),
+            ("d", "${env.NO:-def} ${env.EMPTY-kept}|${env.EMPTY:-def}", false),
             ("u", "${unknown}", false),
             ("loop", "${loop2}", false),
             ("loop2", "${loop}", false),
@@ -419,10 +317,7 @@ mod tests {
         assert_eq!(get("u"), "${unknown}");
         assert_eq!(get("nested"), "alice");
         assert_eq!(get("yarn.resourcemanager.address"), "0.0.0.0:8032");
-        assert!(matches!(
-            conf.get("loop"),
-            Err(ConfigurationError::Cycle { .. })
-        ));
+        assert!(matches!(conf.get("loop"), Err(ConfigurationError::Cycle { .. })));
     }
 
     #[test]
@@ -435,26 +330,15 @@ mod tests {
         let error = conf.add(text, "core-site.xml", &|href| {
             Ok(None).and_then(|n: Option<String>| if href == "a.xml" { Ok(n) } else { Ok(n) })
         });
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("a.xml is not there")
-        );
+        assert!(error.unwrap_err().to_string().contains("a.xml is not there"));
     }
 
     #[test]
     fn mistakes_are_named_by_file_and_line() {
         let mut conf = Configuration::new(BTreeMap::new());
-        let error = conf
-            .add("<configuration>\n<property>", "core-site.xml", &none)
-            .unwrap_err()
-            .to_string();
+        let error = conf.add("<configuration>\n<property>", "core-site.xml", &none).unwrap_err().to_string();
         assert!(error.starts_with("core-site.xml:"), "{error}");
-        let error = conf
-            .add("<conf/>", "core-site.xml", &none)
-            .unwrap_err()
-            .to_string();
+        let error = conf.add("<conf/>", "core-site.xml", &none).unwrap_err().to_string();
         assert!(error.contains("<conf>"), "{error}");
         let conf = read(&[&file(&[("n", "x", false)])]);
         let error = conf.get_u64("n").unwrap_err().to_string();

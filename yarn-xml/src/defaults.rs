@@ -22,22 +22,10 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("dfs.client.failover.sleep.max.millis", "15000"),
     ("dfs.client.use.datanode.hostname", "false"),
     ("yarn.resourcemanager.hostname", "0.0.0.0"),
-    (
-        "yarn.resourcemanager.address",
-        "${yarn.resourcemanager.hostname}:8032",
-    ),
-    (
-        "yarn.resourcemanager.scheduler.address",
-        "${yarn.resourcemanager.hostname}:8030",
-    ),
-    (
-        "yarn.resourcemanager.webapp.address",
-        "${yarn.resourcemanager.hostname}:8088",
-    ),
-    (
-        "yarn.resourcemanager.webapp.https.address",
-        "${yarn.resourcemanager.hostname}:8090",
-    ),
+    ("yarn.resourcemanager.address", "${yarn.resourcemanager.hostname}:8032"),
+    ("yarn.resourcemanager.scheduler.address", "${yarn.resourcemanager.hostname}:8030"),
+    ("yarn.resourcemanager.webapp.address", "${yarn.resourcemanager.hostname}:8088"),
+    ("yarn.resourcemanager.webapp.https.address", "${yarn.resourcemanager.hostname}:8090"),
     ("yarn.resourcemanager.ha.enabled", "false"),
     ("yarn.resourcemanager.am.max-attempts", "2"),
     ("yarn.resourcemanager.connect.max-wait.ms", "900000"),

@@ -10,12 +10,7 @@ use thiserror::Error;
 
 use crate::configuration::{Configuration, ConfigurationError};
 
-const FILES: [&str; 4] = [
-    "core-site.xml",
-    "hdfs-site.xml",
-    "yarn-site.xml",
-    "resource-types.xml",
-];
+const FILES: [&str; 4] = ["core-site.xml", "hdfs-site.xml", "yarn-site.xml", "resource-types.xml"];
 
 #[derive(Debug, Error)]
 pub enum DiscoverError {
@@ -32,10 +27,7 @@ pub enum DiscoverError {
 }
 
 fn list(looked: &[(String, String)]) -> String {
-    looked
-        .iter()
-        .map(|(place, why)| format!("\n  {place}: {why}"))
-        .collect()
+    looked.iter().map(|(place, why)| format!("\n  {place}: {why}")).collect()
 }
 
 /// Reads the first folder that has a core-site.xml or a yarn-site.xml: the one given, then HADOOP_CONF_DIR, YARN_CONF_DIR,
@@ -45,21 +37,13 @@ pub fn discover(
     environment: &BTreeMap<String, String>,
     user: &str,
 ) -> Result<(Configuration, PathBuf), DiscoverError> {
-    let variable = |name: &str| {
-        environment
-            .get(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
+    let variable = |name: &str| environment.get(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let places: Vec<(&str, Option<PathBuf>)> = match given {
         Some(folder) => vec![("--conf", Some(folder.to_owned()))],
         None => vec![
             ("HADOOP_CONF_DIR", variable("HADOOP_CONF_DIR")),
             ("YARN_CONF_DIR", variable("YARN_CONF_DIR")),
-            (
-                "HADOOP_HOME/etc/hadoop",
-                variable("HADOOP_HOME").map(|home| home.join("etc/hadoop")),
-            ),
+            ("HADOOP_HOME/etc/hadoop", variable("HADOOP_HOME").map(|home| home.join("etc/hadoop"))),
             ("the usual place", Some(PathBuf::from("/etc/hadoop/conf"))),
         ],
     };
@@ -74,14 +58,8 @@ pub fn discover(
             looked.push((place, "there is no such folder".to_owned()));
             continue;
         }
-        if !["core-site.xml", "yarn-site.xml"]
-            .iter()
-            .any(|file| folder.join(file).is_file())
-        {
-            looked.push((
-                place,
-                "it has neither core-site.xml nor yarn-site.xml".to_owned(),
-            ));
+        if !["core-site.xml", "yarn-site.xml"].iter().any(|file| folder.join(file).is_file()) {
+            looked.push((place, "it has neither core-site.xml nor yarn-site.xml".to_owned()));
             continue;
         }
         return Ok((load(&folder, environment, user)?, folder));
@@ -91,20 +69,13 @@ pub fn discover(
 
 /// The one file that AM and agents are given.
 pub fn load_file(path: &Path, user: &str) -> Result<Configuration, DiscoverError> {
-    let text = fs::read_to_string(path).map_err(|source| DiscoverError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = fs::read_to_string(path).map_err(|source| DiscoverError::Read { path: path.to_owned(), source })?;
     let mut configuration = Configuration::new(surroundings(&BTreeMap::new(), user));
     configuration.add(&text, &path.display().to_string(), &|_| Ok(None))?;
     Ok(configuration)
 }
 
-fn load(
-    folder: &Path,
-    environment: &BTreeMap<String, String>,
-    user: &str,
-) -> Result<Configuration, DiscoverError> {
+fn load(folder: &Path, environment: &BTreeMap<String, String>, user: &str) -> Result<Configuration, DiscoverError> {
     let mut configuration = Configuration::new(surroundings(environment, user));
     let include = |href: &str| match fs::read_to_string(folder.join(href)) {
         Ok(text) => Ok(Some(text)),
@@ -123,10 +94,8 @@ fn load(
 }
 
 fn surroundings(environment: &BTreeMap<String, String>, user: &str) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> = environment
-        .iter()
-        .map(|(key, value)| (format!("env.{key}"), value.clone()))
-        .collect();
+    let mut all: BTreeMap<String, String> =
+        environment.iter().map(|(key, value)| (format!("env.{key}"), value.clone())).collect();
     all.insert("user.name".to_owned(), user.to_owned());
     all
 }
@@ -144,13 +113,8 @@ mod tests {
             ("HADOOP_CONF_DIR".to_owned(), empty.display().to_string()),
             ("YARN_CONF_DIR".to_owned(), dir.path().display().to_string()),
         ]);
-        let error = discover(Some(&empty), &environment, "alice")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("neither core-site.xml") && error.contains("hint:"),
-            "{error}"
-        );
+        let error = discover(Some(&empty), &environment, "alice").unwrap_err().to_string();
+        assert!(error.contains("neither core-site.xml") && error.contains("hint:"), "{error}");
         fs::write(
             dir.path().join("core-site.xml"),
             "<configuration><property><name>fs.defaultFS</name><value>hdfs://n:1</value></property></configuration>",
@@ -159,9 +123,6 @@ mod tests {
         let (conf, folder) = discover(None, &environment, "alice").unwrap();
         assert_eq!(folder, dir.path());
         assert_eq!(conf.get("fs.defaultFS").unwrap().unwrap(), "hdfs://n:1");
-        assert_eq!(
-            conf.get("hadoop.tmp.dir").unwrap().unwrap(),
-            "/tmp/hadoop-alice"
-        );
+        assert_eq!(conf.get("hadoop.tmp.dir").unwrap().unwrap(), "/tmp/hadoop-alice");
     }
 }

@@ -116,9 +116,7 @@ pub fn classify(
 ) -> Result<(), RestError> {
     if status == 307 || status == 302 {
         return Err(match location {
-            Some(location) => RestError::Standby {
-                location: location.to_owned(),
-            },
+            Some(location) => RestError::Standby { location: location.to_owned() },
             None => RestError::NoActive,
         });
     }
@@ -130,22 +128,15 @@ pub fn classify(
         if is_empty || content_type.starts_with("application/json") {
             return Ok(());
         }
-        return Err(RestError::Shape {
-            message: format!("it is {content_type}: {}", first_line(body)),
-        });
+        return Err(RestError::Shape { message: format!("it is {content_type}: {}", first_line(body)) });
     }
-    Err(remote(body).unwrap_or_else(|| RestError::Status {
-        status,
-        message: first_line(&strip_tags(body)).to_owned(),
-    }))
+    Err(remote(body).unwrap_or_else(|| RestError::Status { status, message: first_line(&strip_tags(body)).to_owned() }))
 }
 
 pub fn new_application(body: &str) -> Result<NewApplication, RestError> {
     let found: NewApplication = unwrapped(body, &["NewApplication", "newApplication"])?;
     if found.application_id.is_empty() {
-        return Err(RestError::Shape {
-            message: "it has no application-id".into(),
-        });
+        return Err(RestError::Shape { message: "it has no application-id".into() });
     }
     Ok(found)
 }
@@ -165,11 +156,7 @@ pub fn nodes(body: &str) -> Result<Vec<Node>, RestError> {
 /// `ACTIVE` or `STANDBY`; the standby answers this one itself.
 pub fn ha_state(body: &str) -> Result<String, RestError> {
     let info: Value = unwrapped(body, &["clusterInfo"])?;
-    Ok(info
-        .get("haState")
-        .and_then(Value::as_str)
-        .unwrap_or("ACTIVE")
-        .to_owned())
+    Ok(info.get("haState").and_then(Value::as_str).unwrap_or("ACTIVE").to_owned())
 }
 
 /// Every queue of `/ws/v1/cluster/scheduler`.
@@ -206,16 +193,8 @@ fn collect_queues(node: &Value, found: &mut Vec<Queue>, depth: u32) {
     let below = one_or_many(children);
     if let Some(name) = node.get("queueName").and_then(Value::as_str) {
         found.push(Queue {
-            name: node
-                .get("queuePath")
-                .and_then(Value::as_str)
-                .unwrap_or(name)
-                .to_owned(),
-            state: node
-                .get("state")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned(),
+            name: node.get("queuePath").and_then(Value::as_str).unwrap_or(name).to_owned(),
+            state: node.get("state").and_then(Value::as_str).unwrap_or_default().to_owned(),
             is_leaf: below.is_empty(),
         });
     }
@@ -229,11 +208,7 @@ fn list<T: DeserializeOwned>(body: &str, outer: &str, inner: &str) -> Result<Vec
     let inside = value.get(outer).and_then(|v| v.get(inner));
     one_or_many(inside)
         .into_iter()
-        .map(|v| {
-            T::deserialize(v).map_err(|e| RestError::Shape {
-                message: e.to_string(),
-            })
-        })
+        .map(|v| T::deserialize(v).map_err(|e| RestError::Shape { message: e.to_string() }))
         .collect()
 }
 
@@ -249,31 +224,20 @@ fn one_or_many(value: Option<&Value>) -> Vec<&Value> {
 /// With or without its root's name around it.
 fn unwrapped<T: DeserializeOwned>(body: &str, roots: &[&str]) -> Result<T, RestError> {
     let value = parse(body)?;
-    let inner = roots
-        .iter()
-        .find_map(|root| value.get(*root))
-        .unwrap_or(&value);
-    T::deserialize(inner).map_err(|e| RestError::Shape {
-        message: e.to_string(),
-    })
+    let inner = roots.iter().find_map(|root| value.get(*root)).unwrap_or(&value);
+    T::deserialize(inner).map_err(|e| RestError::Shape { message: e.to_string() })
 }
 
 fn parse(body: &str) -> Result<Value, RestError> {
-    serde_json::from_str(body).map_err(|e| RestError::Shape {
-        message: format!("it is no JSON ({e}): {}", first_line(body)),
-    })
+    serde_json::from_str(body)
+        .map_err(|e| RestError::Shape { message: format!("it is no JSON ({e}): {}", first_line(body)) })
 }
 
 /// `{"RemoteException": {"exception", "message", "javaClassName"}}`
 fn remote(body: &str) -> Option<RestError> {
     let value: Value = serde_json::from_str(body).ok()?;
     let exception = value.get("RemoteException")?;
-    let field = |name: &str| {
-        exception
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let field = |name: &str| exception.get(name).and_then(Value::as_str).unwrap_or_default();
     Some(RestError::Remote {
         exception: field("exception").to_owned(),
         message: first_line(field("message")).to_owned(),
@@ -338,12 +302,7 @@ mod tests {
         let one = nodes(r#"{"nodes":{"node":{"id":"h:1","availMemoryMB":"5"}}}"#).unwrap();
         let many = nodes(r#"{"nodes":{"node":[{"id":"h:1","availMemoryMB":5}]}}"#).unwrap();
         assert_eq!(one, many);
-        assert_eq!(
-            app(r#"{"app":{"state":"RUNNING","unknown":{}}}"#)
-                .unwrap()
-                .state,
-            "RUNNING"
-        );
+        assert_eq!(app(r#"{"app":{"state":"RUNNING","unknown":{}}}"#).unwrap().state, "RUNNING");
         for body in [
             r#"{"containerLogsInfo":{"containerLogInfo":{"fileName":"a"}}}"#,
             r#"{"containerLogsInfo":[{"containerLogInfo":[{"fileName":"a"}]}]}"#,
@@ -357,66 +316,27 @@ mod tests {
         let json = "application/json;charset=utf-8";
         assert_eq!(classify(200, None, false, json, "{}"), Ok(()));
         assert_eq!(classify(202, None, false, "", ""), Ok(()));
-        assert_eq!(
-            classify(307, None, true, "text/plain", "x"),
-            Err(RestError::NoActive)
-        );
+        assert_eq!(classify(307, None, true, "text/plain", "x"), Err(RestError::NoActive));
         assert_eq!(
             classify(307, Some("http://b/"), false, "text/plain", "x"),
-            Err(RestError::Standby {
-                location: "http://b/".into()
-            })
+            Err(RestError::Standby { location: "http://b/".into() })
         );
         assert_eq!(
-            classify(
-                200,
-                None,
-                false,
-                "text/plain",
-                "There is no active RM right now"
-            ),
+            classify(200, None, false, "text/plain", "There is no active RM right now"),
             Err(RestError::NoActive)
         );
         let body = r#"{"RemoteException":{"exception":"NotFoundException","message":"java.lang.Exception: app with id x not found\n at y","javaClassName":"z"}}"#;
-        let error = classify(404, None, false, json, body)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "java.lang.Exception: app with id x not found (NotFoundException)"
-        );
-        let html = classify(
-            403,
-            None,
-            false,
-            "text/html",
-            "<html><b>HTTP ERROR 403</b> no</html>",
-        )
-        .unwrap_err();
-        assert_eq!(
-            html,
-            RestError::Status {
-                status: 403,
-                message: "HTTP ERROR 403 no".into()
-            }
-        );
+        let error = classify(404, None, false, json, body).unwrap_err().to_string();
+        assert_eq!(error, "java.lang.Exception: app with id x not found (NotFoundException)");
+        let html = classify(403, None, false, "text/html", "<html><b>HTTP ERROR 403</b> no</html>").unwrap_err();
+        assert_eq!(html, RestError::Status { status: 403, message: "HTTP ERROR 403 no".into() });
     }
 
     #[test]
     fn queues_are_found_in_the_tree() {
         let body = r#"{"scheduler":{"schedulerInfo":{"queueName":"root","queues":{"queue":[{"queueName":"default","queuePath":"root.default","state":"RUNNING"},{"queueName":"s","queuePath":"root.s","state":"STOPPED"}]}}}}"#;
-        let names: Vec<(String, String)> = queues(body)
-            .unwrap()
-            .into_iter()
-            .map(|q| (q.name, q.state))
-            .collect();
-        assert_eq!(
-            names[1..],
-            [
-                ("root.default".into(), "RUNNING".into()),
-                ("root.s".into(), "STOPPED".into())
-            ]
-        );
+        let names: Vec<(String, String)> = queues(body).unwrap().into_iter().map(|q| (q.name, q.state)).collect();
+        assert_eq!(names[1..], [("root.default".into(), "RUNNING".into()), ("root.s".into(), "STOPPED".into())]);
     }
 
     proptest! {

@@ -98,8 +98,7 @@ impl Xml {
     }
 
     fn text(&mut self, name: &str, text: &str) {
-        self.0
-            .push_str(&format!("<{name}>{}</{name}>", escape(text)));
+        self.0.push_str(&format!("<{name}>{}</{name}>", escape(text)));
     }
 
     fn map(&mut self, name: &str, entries: &[(String, String)]) {

@@ -11,10 +11,7 @@ use crate::{
 
 /// Sums over the ranks; `source` from the splits.
 pub fn totals(ranks: &Ranks, splits: &BTreeMap<String, Splits>) -> RowCounts {
-    let mut total = RowCounts {
-        source: splits.values().map(Splits::source_rows).sum(),
-        ..RowCounts::default()
-    };
+    let mut total = RowCounts { source: splits.values().map(Splits::source_rows).sum(), ..RowCounts::default() };
     for slot in &ranks.0 {
         let rows = counts(slot);
         total.read += rows.read;
@@ -45,11 +42,7 @@ pub fn counts(slot: &Slot) -> RowCounts {
 /// The differences, named by rank; `None` when every row of every data epoch was acknowledged.
 pub fn missing(ranks: &Ranks, splits: &BTreeMap<String, Splits>) -> Option<String> {
     let mut text = String::new();
-    for slot in ranks
-        .0
-        .iter()
-        .filter(|slot| splits.contains_key(&slot.rank.role))
-    {
+    for slot in ranks.0.iter().filter(|slot| splits.contains_key(&slot.rank.role)) {
         let rows = slot.rows;
         if rows.acknowledged < rows.produced {
             let _ = write!(
@@ -68,11 +61,7 @@ pub fn missing(ranks: &Ranks, splits: &BTreeMap<String, Splits>) -> Option<Strin
         let acknowledged: u64 = of_role().map(|slot| slot.rows.acknowledged).sum();
         let filtered: u64 = of_role().map(|slot| slot.rows.filtered).sum();
         if !splits.is_complete() {
-            let _ = write!(
-                text,
-                "\nrole {role} ended before all of `{}` was read",
-                splits.stream()
-            );
+            let _ = write!(text, "\nrole {role} ended before all of `{}` was read", splits.stream());
             continue;
         }
         let wanted = splits.source_rows() * u64::from(splits.epochs());

@@ -14,13 +14,7 @@ pub struct Asks {
 
 impl Asks {
     pub fn new(plan: &Plan) -> Self {
-        Self {
-            roles: plan
-                .roles
-                .iter()
-                .map(|(name, role)| (name.clone(), role.clone()))
-                .collect(),
-        }
+        Self { roles: plan.roles.iter().map(|(name, role)| (name.clone(), role.clone())).collect() }
     }
 
     fn id(at: usize) -> i64 {
@@ -29,19 +23,13 @@ impl Asks {
 
     /// The role that an id stands for.
     pub fn role_of(&self, allocation_request_id: i64) -> Option<&str> {
-        let at = usize::try_from(allocation_request_id)
-            .ok()?
-            .checked_sub(1)?;
+        let at = usize::try_from(allocation_request_id).ok()?.checked_sub(1)?;
         self.roles.get(at).map(|(name, _)| name.as_str())
     }
 
     /// Asks for `count` more of a role; YARN's count is absolute.
     pub fn ask(&self, role: &str, count: u32) -> Option<Action> {
-        let (at, (_, shape)) = self
-            .roles
-            .iter()
-            .enumerate()
-            .find(|(_, (name, _))| name == role)?;
+        let (at, (_, shape)) = self.roles.iter().enumerate().find(|(_, (name, _))| name == role)?;
         Some(Action::Ask {
             allocation_request_id: Self::id(at),
             count,
@@ -83,25 +71,14 @@ impl Asks {
         let (_, shape) = self.roles.iter().find(|(name, _)| name == role)?;
         let asked = [
             ("memory", shape.memory.container_mb(), container.memory_mb),
-            (
-                "vcores",
-                u64::from(shape.vcores),
-                u64::from(container.vcores),
-            ),
+            ("vcores", u64::from(shape.vcores), u64::from(container.vcores)),
         ];
         let granted = |name: &String| container.resources.get(name).copied().unwrap_or(0);
-        let others: BTreeMap<&String, (u64, u64)> = shape
-            .resources
-            .iter()
-            .map(|(name, n)| (name, (*n, granted(name))))
-            .collect();
+        let others: BTreeMap<&String, (u64, u64)> =
+            shape.resources.iter().map(|(name, n)| (name, (*n, granted(name)))).collect();
         asked
             .into_iter()
-            .chain(
-                others
-                    .into_iter()
-                    .map(|(name, (asked, granted))| (name.as_str(), asked, granted)),
-            )
+            .chain(others.into_iter().map(|(name, (asked, granted))| (name.as_str(), asked, granted)))
             // Schedulers without the dominant resource calculator grant one vcore whatever was asked.
             .find(|(name, asked, granted)| *name != "vcores" && granted < asked)
             .map(|(name, asked, granted)| {

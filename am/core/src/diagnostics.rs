@@ -21,10 +21,7 @@ pub struct Cause {
 
 impl Cause {
     pub fn of_job(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            ..Self::default()
-        }
+        Self { what: what.into(), ..Self::default() }
     }
 
     pub fn text(&self) -> String {
@@ -93,9 +90,9 @@ pub fn explain_container(status: i32, role: &str) -> String {
         -103 => format!(
             "the container exceeded its virtual memory (exit status -103); CUDA maps far more than it uses, so the admin should set yarn.nodemanager.vmem-check-enabled=false, or raise roles.{role}.memory"
         ),
-        -104 => format!(
-            "the container exceeded its memory and was killed (exit status -104); raise roles.{role}.memory"
-        ),
+        -104 => {
+            format!("the container exceeded its memory and was killed (exit status -104); raise roles.{role}.memory")
+        }
         -105 => "the container was killed by the application master".into(),
         -106 => "the container was killed by the ResourceManager".into(),
         -107 => "the container ended with its application".into(),

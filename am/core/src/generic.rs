@@ -8,19 +8,13 @@ pub struct Generic;
 impl JobStateMachine for Generic {
     fn on_notice(&mut self, view: &JobView<'_>, notice: &Notice) -> Vec<Decision> {
         match notice {
-            Notice::AllAttached => vec![Decision::StartTrainers {
-                roles: view.roles(),
-            }],
+            Notice::AllAttached => vec![Decision::StartTrainers { roles: view.roles() }],
             Notice::TrainerExited { rank, exit_code } if *exit_code != 0 => {
                 vec![Decision::FailOn { rank: rank.clone() }]
             }
             Notice::TrainerExited { .. } => {
                 let all_done = view.roles().iter().all(|role| view.is_done(role));
-                if all_done {
-                    vec![Decision::Succeed]
-                } else {
-                    Vec::new()
-                }
+                if all_done { vec![Decision::Succeed] } else { Vec::new() }
             }
         }
     }

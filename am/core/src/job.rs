@@ -19,8 +19,8 @@ use yarn_ml_protocol::{
     ids::{ApplicationId, ContainerId, Rank},
     job::JobType,
     messages::{
-        self, Acknowledged, AgentEvent, AmCommand, Artifact, Assign, ClusterReady, Publish,
-        RankAcked, Shutdown, SplitRequest, StartTrainer, StopTrainer, TrainerExited,
+        self, Acknowledged, AgentEvent, AmCommand, Artifact, Assign, ClusterReady, Publish, RankAcked, Shutdown,
+        SplitRequest, StartTrainer, StopTrainer, TrainerExited,
     },
     plan::Plan,
     report::{JobReport, JobState, RankState},
@@ -50,11 +50,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            grace: Duration::from_secs(5),
-            rung: Duration::from_secs(5),
-            lost: Duration::from_secs(30),
-        }
+        Self { grace: Duration::from_secs(5), rung: Duration::from_secs(5), lost: Duration::from_secs(30) }
     }
 }
 
@@ -122,11 +118,7 @@ impl JobCore {
             .readers()
             .map(|(role, _, input)| {
                 // `check` has seen that the stream exists.
-                let size = plan
-                    .job
-                    .streams
-                    .get(&input.stream)
-                    .map_or(1, |s| s.source.split_size.0);
+                let size = plan.job.streams.get(&input.stream).map_or(1, |s| s.source.split_size.0);
                 (role.to_owned(), Splits::new(input, size))
             })
             .collect();
@@ -165,17 +157,11 @@ impl JobCore {
             return out;
         }
         match stamped.event {
-            Event::Registered {
-                memory_mb,
-                vcores,
-                resource_types,
-            } => {
+            Event::Registered { memory_mb, vcores, resource_types } => {
                 self.on_registered(memory_mb, vcores, &resource_types, &mut out);
             }
             Event::ContainersAllocated(containers) => {
-                containers
-                    .into_iter()
-                    .for_each(|c| self.on_allocated(c, &mut out));
+                containers.into_iter().for_each(|c| self.on_allocated(c, &mut out));
             }
             // The agent's greeting tells more.
             Event::ContainerStarted { .. } => {}
@@ -183,50 +169,29 @@ impl JobCore {
                 if let Some(slot) = self.ranks.of_container(&container) {
                     slot.completed = true;
                     slot.state = RankState::Lost;
-                    let cause = cause_of(
-                        slot,
-                        format!("the container could not be started: {message}"),
-                    );
+                    let cause = cause_of(slot, format!("the container could not be started: {message}"));
                     self.fail(cause, &mut out);
                 }
             }
-            Event::ContainerCompleted {
-                container,
-                exit_status,
-                diagnostics,
-            } => {
+            Event::ContainerCompleted { container, exit_status, diagnostics } => {
                 self.on_completed(&container, exit_status, &diagnostics, now, &mut out);
             }
-            Event::AgentAttached {
-                container,
-                stream,
-                hello,
-            } => {
+            Event::AgentAttached { container, stream, hello } => {
                 self.on_attached(&container, stream, hello, now, &mut out);
             }
             Event::AgentDetached { container, stream } => {
                 self.on_detached(&container, stream, &mut out);
             }
-            Event::AgentSaid {
-                container,
-                stream,
-                event,
-            } => {
+            Event::AgentSaid { container, stream, event } => {
                 self.on_said(&container, stream, event, now, &mut out);
             }
             Event::FilesDiscovered { stream, files } => {
-                self.splits
-                    .values_mut()
-                    .filter(|s| s.stream() == stream)
-                    .for_each(|s| s.add(&files));
+                self.splits.values_mut().filter(|s| s.stream() == stream).for_each(|s| s.add(&files));
                 self.feed_hungry(&mut out);
             }
             Event::DiscoveryFinished { stream } => self.on_discovered(&stream, &mut out),
             Event::DiscoveryFailed { stream, message } => {
-                self.fail(
-                    Cause::of_job(format!("stream {stream}: {message}")),
-                    &mut out,
-                );
+                self.fail(Cause::of_job(format!("stream {stream}: {message}")), &mut out);
             }
             Event::StopRequested { reason, .. } => {
                 self.end(Verdict::Killed { reason }, &mut out);
@@ -244,9 +209,7 @@ impl JobCore {
                     _ => Verdict::Failed(Box::new(Cause::of_job(message))),
                 };
                 self.tell_agents_to_end(1, &mut out);
-                out.push(Action::End {
-                    exit_code: verdict.exit_code(),
-                });
+                out.push(Action::End { exit_code: verdict.exit_code() });
                 self.phase = Phase::Ended(verdict);
             }
             Event::TimerFired { timer, generation } => {
@@ -257,9 +220,7 @@ impl JobCore {
             Event::Unregistered => {
                 if let Phase::Ending { verdict, .. } = &self.phase {
                     let verdict = verdict.clone();
-                    out.push(Action::End {
-                        exit_code: verdict.exit_code(),
-                    });
+                    out.push(Action::End { exit_code: verdict.exit_code() });
                     self.phase = Phase::Ended(verdict);
                 }
             }
@@ -269,13 +230,7 @@ impl JobCore {
 
     // ---- resources
 
-    fn on_registered(
-        &mut self,
-        memory_mb: u64,
-        vcores: u32,
-        types: &[String],
-        out: &mut Vec<Action>,
-    ) {
+    fn on_registered(&mut self, memory_mb: u64, vcores: u32, types: &[String], out: &mut Vec<Action>) {
         if self.phase != Phase::Created {
             self.stale += 1;
             return;
@@ -290,62 +245,38 @@ impl JobCore {
             return;
         }
         self.set(Timer::Start, self.plan.job.start_timeout.0, out);
-        let wanted: Vec<Action> = self
-            .asks
-            .roles()
-            .filter_map(|(role, shape)| self.asks.ask(role, shape.instances))
-            .collect();
+        let wanted: Vec<Action> =
+            self.asks.roles().filter_map(|(role, shape)| self.asks.ask(role, shape.instances)).collect();
         out.extend(wanted);
         let mut streams: Vec<&str> = self.splits.values().map(Splits::stream).collect();
         streams.sort_unstable();
         streams.dedup();
-        out.extend(streams.into_iter().map(|stream| Action::Discover {
-            stream: stream.to_owned(),
-        }));
+        out.extend(streams.into_iter().map(|stream| Action::Discover { stream: stream.to_owned() }));
     }
 
     fn on_allocated(&mut self, container: Container, out: &mut Vec<Action>) {
         let waiting = matches!(self.phase, Phase::WaitingForResources | Phase::Executing);
-        let role = self
-            .asks
-            .role_of(container.allocation_request_id)
-            .map(str::to_owned);
+        let role = self.asks.role_of(container.allocation_request_id).map(str::to_owned);
         let Some(role) = role.filter(|_| waiting) else {
-            out.push(Action::Release {
-                container: container.id,
-            });
+            out.push(Action::Release { container: container.id });
             return;
         };
         if let Some(lacking) = self.asks.lacking(&role, &container) {
-            out.push(Action::Release {
-                container: container.id,
-            });
+            out.push(Action::Release { container: container.id });
             self.fail(Cause::of_job(lacking), out);
             return;
         }
         // More than was asked for: the ResourceManager counts asks absolutely, and answers cross them.
         let Some(slot) = self.ranks.vacant(&role) else {
-            out.push(Action::Release {
-                container: container.id,
-            });
+            out.push(Action::Release { container: container.id });
             return;
         };
         slot.state = RankState::Allocated;
-        out.push(Action::StartContainer {
-            container: container.id.clone(),
-            rank: slot.rank.clone(),
-        });
+        out.push(Action::StartContainer { container: container.id.clone(), rank: slot.rank.clone() });
         slot.container = Some(container);
     }
 
-    fn on_completed(
-        &mut self,
-        id: &ContainerId,
-        status: i32,
-        diagnostics: &str,
-        now: Duration,
-        out: &mut Vec<Action>,
-    ) {
+    fn on_completed(&mut self, id: &ContainerId, status: i32, diagnostics: &str, now: Duration, out: &mut Vec<Action>) {
         let Some(slot) = self.ranks.of_container(id).filter(|slot| !slot.completed) else {
             self.stale += 1;
             return;
@@ -384,24 +315,10 @@ impl JobCore {
             self.stale += 1;
             return;
         };
-        let send = |command| Action::Send {
-            container: id.clone(),
-            stream,
-            command,
-        };
-        slot.agent = Some(Agent {
-            stream,
-            attached: true,
-            hello,
-        });
-        let rank = messages::Rank {
-            role: slot.rank.role.clone(),
-            index: slot.rank.index,
-        };
-        out.push(send(AmCommand::Assign(Assign {
-            rank: Some(rank),
-            application_attempt: attempt,
-        })));
+        let send = |command| Action::Send { container: id.clone(), stream, command };
+        slot.agent = Some(Agent { stream, attached: true, hello });
+        let rank = messages::Rank { role: slot.rank.role.clone(), index: slot.rank.index };
+        out.push(send(AmCommand::Assign(Assign { rank: Some(rank), application_attempt: attempt })));
         if ending {
             out.push(send(AmCommand::Shutdown(Shutdown { exit_code: 1 })));
             return;
@@ -409,11 +326,7 @@ impl JobCore {
         if slot.state == RankState::Allocated {
             slot.state = RankState::Attached;
         }
-        let all = self
-            .ranks
-            .0
-            .iter()
-            .all(|slot| slot.state == RankState::Attached);
+        let all = self.ranks.0.iter().all(|slot| slot.state == RankState::Attached);
         if self.phase == Phase::WaitingForResources && all {
             self.phase = Phase::Executing;
             self.notice(&Notice::AllAttached, now, out);
@@ -421,11 +334,7 @@ impl JobCore {
     }
 
     fn on_detached(&mut self, id: &ContainerId, stream: u64, out: &mut Vec<Action>) {
-        let Some(agent) = self
-            .ranks
-            .of_container(id)
-            .and_then(|slot| slot.agent.as_mut())
-        else {
+        let Some(agent) = self.ranks.of_container(id).and_then(|slot| slot.agent.as_mut()) else {
             self.stale += 1;
             return;
         };
@@ -440,21 +349,10 @@ impl JobCore {
         }
     }
 
-    fn on_said(
-        &mut self,
-        id: &ContainerId,
-        stream: u64,
-        event: AgentEvent,
-        now: Duration,
-        out: &mut Vec<Action>,
-    ) {
+    fn on_said(&mut self, id: &ContainerId, stream: u64, event: AgentEvent, now: Duration, out: &mut Vec<Action>) {
         let epoch = self.epoch;
         let current = |agent: &Agent| agent.stream == stream;
-        let Some(slot) = self
-            .ranks
-            .of_container(id)
-            .filter(|slot| slot.agent.as_ref().is_some_and(current))
-        else {
+        let Some(slot) = self.ranks.of_container(id).filter(|slot| slot.agent.as_ref().is_some_and(current)) else {
             self.stale += 1;
             return;
         };
@@ -494,13 +392,7 @@ impl JobCore {
                     return;
                 };
                 if let Err(wrong) = splits.done(&done) {
-                    self.fail(
-                        Cause {
-                            rank: Some(rank),
-                            ..Cause::of_job(wrong)
-                        },
-                        out,
-                    );
+                    self.fail(Cause { rank: Some(rank), ..Cause::of_job(wrong) }, out);
                 }
             }
             AgentEvent::Acknowledged(acknowledged) => self.relay(acknowledged, out),
@@ -530,10 +422,7 @@ impl JobCore {
         slot.ended = Some(now);
         let exit_code = exit.exit_code;
         slot.exit = Some(exit);
-        let notice = Notice::TrainerExited {
-            rank: rank.clone(),
-            exit_code,
-        };
+        let notice = Notice::TrainerExited { rank: rank.clone(), exit_code };
         match self.phase {
             Phase::Executing => self.notice(&notice, now, out),
             Phase::Ending { .. } => self.climb_down(out),
@@ -561,10 +450,7 @@ impl JobCore {
     }
 
     fn start_trainers(&mut self, roles: &[String], out: &mut Vec<Action>) {
-        let start = StartTrainer {
-            epoch: self.epoch,
-            cluster: self.ranks.cluster(),
-        };
+        let start = StartTrainer { epoch: self.epoch, cluster: self.ranks.cluster() };
         for slot in &mut self.ranks.0 {
             if roles.contains(&slot.rank.role)
                 && slot.state == RankState::Attached
@@ -576,10 +462,7 @@ impl JobCore {
     }
 
     fn stop_trainers(&mut self, roles: &[String], out: &mut Vec<Action>) {
-        let stop = StopTrainer {
-            epoch: self.epoch,
-            grace_millis: self.limits.grace.as_millis() as u64,
-        };
+        let stop = StopTrainer { epoch: self.epoch, grace_millis: self.limits.grace.as_millis() as u64 };
         for slot in &mut self.ranks.0 {
             if roles.contains(&slot.rank.role)
                 && slot.state == RankState::Running
@@ -596,29 +479,15 @@ impl JobCore {
             return;
         };
         let (code, signal, log, traceback) = match &slot.exit {
-            Some(exit) => (
-                exit.exit_code,
-                exit.signal,
-                exit.log.clone(),
-                exit.traceback.clone(),
-            ),
+            Some(exit) => (exit.exit_code, exit.signal, exit.log.clone(), exit.traceback.clone()),
             None => (0, 0, String::new(), String::new()),
         };
-        let cause = Cause {
-            log: Some(log),
-            traceback: Some(traceback),
-            ..cause_of(slot, explain_exit(code, signal))
-        };
+        let cause = Cause { log: Some(log), traceback: Some(traceback), ..cause_of(slot, explain_exit(code, signal)) };
         self.fail(cause, out);
     }
 
     fn succeed(&mut self, _now: Duration, out: &mut Vec<Action>) {
-        if self
-            .ranks
-            .0
-            .iter()
-            .any(|slot| slot.state != RankState::Exited)
-        {
+        if self.ranks.0.iter().any(|slot| slot.state != RankState::Exited) {
             // A machine that calls a job done while trainers run is mistaken; their exits will ask it again.
             return;
         }
@@ -640,17 +509,8 @@ impl JobCore {
             application_attempt: self.attempt,
             overwrite: model.overwrite,
         });
-        let chief = self
-            .ranks
-            .0
-            .iter()
-            .position(|slot| slot.rank.role == "chief")
-            .unwrap_or(0);
-        let sent = self
-            .ranks
-            .0
-            .get(chief)
-            .is_some_and(|slot| send(slot, publish, out));
+        let chief = self.ranks.0.iter().position(|slot| slot.rank.role == "chief").unwrap_or(0);
+        let sent = self.ranks.0.get(chief).is_some_and(|slot| send(slot, publish, out));
         if !sent {
             self.fail(Cause::of_job("the agent that holds the model is gone"), out);
         }
@@ -678,10 +538,7 @@ impl JobCore {
             empty |= splits.files() == 0;
         }
         if empty {
-            self.fail(
-                Cause::of_job(format!("stream {stream}: there is no data in its files")),
-                out,
-            );
+            self.fail(Cause::of_job(format!("stream {stream}: there is no data in its files")), out);
             return;
         }
         self.feed_hungry(out);
@@ -690,9 +547,7 @@ impl JobCore {
     fn feed_hungry(&mut self, out: &mut Vec<Action>) {
         let epoch = self.epoch;
         for (rank, count) in std::mem::take(&mut self.hungry) {
-            let (Some(slot), Some(splits)) =
-                (self.ranks.get(&rank), self.splits.get_mut(&rank.role))
-            else {
+            let (Some(slot), Some(splits)) = (self.ranks.get(&rank), self.splits.get_mut(&rank.role)) else {
                 continue;
             };
             if slot.state == RankState::Exited || !slot.is_attached() {
@@ -711,11 +566,7 @@ impl JobCore {
             }
             let left = count - found.len() as u32;
             if !found.is_empty() || end {
-                let splits = messages::Splits {
-                    epoch,
-                    splits: found,
-                    end,
-                };
+                let splits = messages::Splits { epoch, splits: found, end };
                 send(slot, AmCommand::Splits(splits), out);
             }
             if left > 0 && !end {
@@ -731,14 +582,7 @@ impl JobCore {
             let rank = ack.rank.unwrap_or_default();
             match self.ranks.get(&Rank::new(rank.role, rank.index)) {
                 Some(slot) => {
-                    send(
-                        slot,
-                        AmCommand::Acknowledged(RankAcked {
-                            epoch,
-                            seq: ack.seq,
-                        }),
-                        out,
-                    );
+                    send(slot, AmCommand::Acknowledged(RankAcked { epoch, seq: ack.seq }), out);
                 }
                 None => self.stale += 1,
             }
@@ -751,20 +595,11 @@ impl JobCore {
             return;
         }
         let serves = |slot: &&Slot| matches!(slot.rank.role.as_str(), "ps" | "worker");
-        if self
-            .ranks
-            .0
-            .iter()
-            .filter(serves)
-            .any(|slot| slot.bound_port.is_none())
-        {
+        if self.ranks.0.iter().filter(serves).any(|slot| slot.bound_port.is_none()) {
             return;
         }
         self.cluster_told = true;
-        let ready = ClusterReady {
-            epoch: self.epoch,
-            cluster: self.ranks.cluster(),
-        };
+        let ready = ClusterReady { epoch: self.epoch, cluster: self.ranks.cluster() };
         for slot in &self.ranks.0 {
             send(slot, AmCommand::ClusterReady(ready.clone()), out);
         }
@@ -780,29 +615,18 @@ impl JobCore {
         if matches!(self.phase, Phase::Ending { .. } | Phase::Ended(_)) {
             return;
         }
-        self.phase = Phase::Ending {
-            verdict,
-            rung: Rung::Trainers,
-        };
+        self.phase = Phase::Ending { verdict, rung: Rung::Trainers };
         self.cancel(Timer::Start);
         self.cancel(Timer::Lifetime);
         self.cancel(Timer::Lost);
         let unmet: Vec<Action> = self
             .asks
             .roles()
-            .filter(|(role, _)| {
-                self.ranks
-                    .0
-                    .iter()
-                    .any(|s| s.rank.role == *role && s.container.is_none())
-            })
+            .filter(|(role, _)| self.ranks.0.iter().any(|s| s.rank.role == *role && s.container.is_none()))
             .filter_map(|(role, _)| self.asks.ask(role, 0))
             .collect();
         out.extend(unmet);
-        let roles = JobView {
-            ranks: &self.ranks.views(),
-        }
-        .roles();
+        let roles = JobView { ranks: &self.ranks.views() }.roles();
         self.stop_trainers(&roles, out);
         self.set(Timer::Ladder, self.limits.grace + self.limits.rung, out);
         self.climb_down(out);
@@ -814,9 +638,7 @@ impl JobCore {
             let slots = &self.ranks.0;
             let live = |slot: &Slot| slot.is_attached() && !slot.completed;
             let done = match rung {
-                Rung::Trainers => !slots
-                    .iter()
-                    .any(|s| live(s) && s.state == RankState::Running),
+                Rung::Trainers => !slots.iter().any(|s| live(s) && s.state == RankState::Running),
                 Rung::Agents => !slots.iter().any(live),
                 // Stopping a container needs no answer: the ResourceManager ends what is left when we unregister.
                 Rung::Containers => true,
@@ -842,16 +664,10 @@ impl JobCore {
             }
             Rung::Agents => {
                 *rung = Rung::Containers;
-                let left = self
-                    .ranks
-                    .0
-                    .iter()
-                    .filter(|s| !s.completed && !(s.agent.is_some() && !s.is_attached()));
-                let left =
-                    left.filter_map(|s| s.container.as_ref())
-                        .map(|c| Action::StopContainer {
-                            container: c.id.clone(),
-                        });
+                let left = self.ranks.0.iter().filter(|s| !s.completed && (s.agent.is_none() || s.is_attached()));
+                let left = left
+                    .filter_map(|s| s.container.as_ref())
+                    .map(|c| Action::StopContainer { container: c.id.clone() });
                 out.extend(left);
             }
             Rung::Containers => {
@@ -859,10 +675,7 @@ impl JobCore {
                 let status = verdict.final_status();
                 let diagnostics = cut(&verdict.diagnostics(), MAX_DIAGNOSTICS);
                 self.cancel(Timer::Ladder);
-                out.push(Action::Unregister {
-                    status,
-                    diagnostics,
-                });
+                out.push(Action::Unregister { status, diagnostics });
             }
             Rung::Unregister => {}
         }
@@ -885,25 +698,15 @@ impl JobCore {
                 self.fail(Cause::of_job(text), out);
             }
             Timer::Lifetime => {
-                let lifetime = self
-                    .plan
-                    .job
-                    .lifetime
-                    .map(|l| l.to_string())
-                    .unwrap_or_default();
-                self.fail(
-                    Cause::of_job(format!("the job reached its lifetime of {lifetime}")),
-                    out,
-                );
+                let lifetime = self.plan.job.lifetime.map(|l| l.to_string()).unwrap_or_default();
+                self.fail(Cause::of_job(format!("the job reached its lifetime of {lifetime}")), out);
             }
             Timer::Lost => {
                 let lost = self.ranks.0.iter().find(|slot| {
-                    slot.agent.as_ref().is_some_and(|agent| !agent.attached)
-                        && slot.state != RankState::Exited
+                    slot.agent.as_ref().is_some_and(|agent| !agent.attached) && slot.state != RankState::Exited
                 });
                 if let Some(slot) = lost {
-                    let what =
-                        "its agent has not been heard of, and YARN says nothing of its container";
+                    let what = "its agent has not been heard of, and YARN says nothing of its container";
                     let cause = cause_of(slot, what.into());
                     self.fail(cause, out);
                 }
@@ -923,10 +726,7 @@ impl JobCore {
             let count = |state: RankState| of_role().filter(|slot| slot.state == state).count();
             let (requested, allocated) = (count(RankState::Requested), count(RankState::Allocated));
             let unstarted = of_role()
-                .filter(|s| {
-                    s.state == RankState::Attached
-                        || (s.state == RankState::Running && s.started.is_none())
-                })
+                .filter(|s| s.state == RankState::Attached || (s.state == RankState::Running && s.started.is_none()))
                 .count();
             if requested > 0 {
                 parts.push(format!(
@@ -936,10 +736,7 @@ impl JobCore {
                     shape.vcores
                 ));
             } else if allocated > 0 {
-                parts.push(format!(
-                    "{role} waits for {allocated} of {} agents",
-                    shape.instances
-                ));
+                parts.push(format!("{role} waits for {allocated} of {} agents", shape.instances));
             } else if unstarted > 0 {
                 parts.push(format!("{role} waits for the others"));
             }
@@ -950,11 +747,7 @@ impl JobCore {
     fn set(&mut self, timer: Timer, after: Duration, out: &mut Vec<Action>) {
         let generation = self.generations.entry(timer).or_default();
         *generation += 1;
-        out.push(Action::SetTimer {
-            timer,
-            generation: *generation,
-            after,
-        });
+        out.push(Action::SetTimer { timer, generation: *generation, after });
     }
 
     /// A firing of an older generation does nothing, so that nothing has to be told to the driver.
@@ -977,20 +770,10 @@ impl JobCore {
             application_id: self.application.0.clone(),
             name: self.plan.name.clone(),
             state,
-            epochs: self
-                .plan
-                .readers()
-                .map(|(_, _, input)| input.epochs)
-                .max()
-                .unwrap_or(0),
+            epochs: self.plan.readers().map(|(_, _, input)| input.epochs).max().unwrap_or(0),
             seconds: now.as_secs_f64(),
             rows,
-            roles: self
-                .ranks
-                .0
-                .iter()
-                .map(|slot| report::rank(slot, now))
-                .collect(),
+            roles: self.ranks.0.iter().map(|slot| report::rank(slot, now)).collect(),
             activity: match self.phase {
                 Phase::WaitingForResources => self.waiting(),
                 Phase::Publishing => "publishing the model".to_owned(),
@@ -1014,11 +797,7 @@ fn send(slot: &Slot, command: AmCommand, out: &mut Vec<Action>) -> bool {
     if !agent.attached {
         return false;
     }
-    out.push(Action::Send {
-        container: container.id.clone(),
-        stream: agent.stream,
-        command,
-    });
+    out.push(Action::Send { container: container.id.clone(), stream: agent.stream, command });
     true
 }
 

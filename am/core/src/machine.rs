@@ -76,8 +76,6 @@ impl JobView<'_> {
 
     /// Every trainer of the role has ended, and none of them badly.
     pub fn is_done(&self, role: &str) -> bool {
-        self.role(role).all(|view| {
-            view.state == RankState::Exited && (view.stop_ordered || view.exit_code == Some(0))
-        })
+        self.role(role).all(|view| view.state == RankState::Exited && (view.stop_ordered || view.exit_code == Some(0)))
     }
 }

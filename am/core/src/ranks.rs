@@ -45,17 +45,16 @@ pub struct Ranks(pub Vec<Slot>);
 
 impl Ranks {
     pub fn new(plan: &Plan) -> Self {
-        let slots = plan.roles.iter().flat_map(|(role, shape)| {
-            (0..shape.instances).map(|index| Slot::new(Rank::new(role.clone(), index)))
-        });
+        let slots = plan
+            .roles
+            .iter()
+            .flat_map(|(role, shape)| (0..shape.instances).map(|index| Slot::new(Rank::new(role.clone(), index))));
         Self(slots.collect())
     }
 
     /// The rank that a container runs.
     pub fn of_container(&mut self, container: &ContainerId) -> Option<&mut Slot> {
-        self.0
-            .iter_mut()
-            .find(|slot| slot.container.as_ref().is_some_and(|c| c.id == *container))
+        self.0.iter_mut().find(|slot| slot.container.as_ref().is_some_and(|c| c.id == *container))
     }
 
     pub fn get(&mut self, rank: &Rank) -> Option<&mut Slot> {
@@ -64,9 +63,7 @@ impl Ranks {
 
     /// The first rank of the role that has no container.
     pub fn vacant(&mut self, role: &str) -> Option<&mut Slot> {
-        self.0
-            .iter_mut()
-            .find(|slot| slot.rank.role == role && slot.container.is_none())
+        self.0.iter_mut().find(|slot| slot.rank.role == role && slot.container.is_none())
     }
 
     pub fn views(&self) -> Vec<RankView> {
@@ -86,10 +83,7 @@ impl Ranks {
             let address = slot.address();
             match cluster.last_mut() {
                 Some(role) if role.role == slot.rank.role => role.addresses.push(address),
-                _ => cluster.push(RoleAddresses {
-                    role: slot.rank.role.clone(),
-                    addresses: vec![address],
-                }),
+                _ => cluster.push(RoleAddresses { role: slot.rank.role.clone(), addresses: vec![address] }),
             }
         }
         cluster

@@ -53,12 +53,8 @@ impl Verdict {
 }
 
 pub fn rank(slot: &Slot, now: std::time::Duration) -> RankReport {
-    let ran = slot
-        .started
-        .map(|began| slot.ended.unwrap_or(now).saturating_sub(began));
-    let text = |get: fn(&crate::event::Container) -> String| {
-        slot.container.as_ref().map(get).unwrap_or_default()
-    };
+    let ran = slot.started.map(|began| slot.ended.unwrap_or(now).saturating_sub(began));
+    let text = |get: fn(&crate::event::Container) -> String| slot.container.as_ref().map(get).unwrap_or_default();
     RankReport {
         rank: slot.rank.clone(),
         container_id: text(|c| c.id.0.clone()),

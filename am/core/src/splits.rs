@@ -87,10 +87,7 @@ impl Splits {
             let first = self.read.len() as u64;
             let count = file.length.div_ceil(self.split_size);
             self.read.resize((first + count) as usize, None);
-            self.files.push(File {
-                file: file.clone(),
-                first,
-            });
+            self.files.push(File { file: file.clone(), first });
         }
     }
 
@@ -153,17 +150,10 @@ impl Splits {
     /// Checks a finished split against its neighbours and against the first data epoch.
     pub fn done(&mut self, done: &SplitDone) -> Result<(), String> {
         if !self.open.remove(&done.split) {
-            return Err(format!(
-                "split {} was reported as done and is not handed out",
-                done.split
-            ));
+            return Err(format!("split {} was reported as done and is not handed out", done.split));
         }
         let index = done.split & ((1 << INDEX_BITS) - 1);
-        let read = Read {
-            first_offset: done.first_offset,
-            end_offset: done.end_offset,
-            rows: done.rows,
-        };
+        let read = Read { first_offset: done.first_offset, end_offset: done.end_offset, rows: done.rows };
         let at = index as usize;
         match self.read[at] {
             Some(first) if first != read => {
@@ -270,25 +260,18 @@ mod tests {
     use super::*;
 
     fn input(epochs: u32, shuffle: u32) -> Input {
-        serde_json::from_value(serde_json::json!({"stream": "s", "epochs": epochs, "shuffle": shuffle, "ring": "64KiB"})).unwrap()
+        serde_json::from_value(
+            serde_json::json!({"stream": "s", "epochs": epochs, "shuffle": shuffle, "ring": "64KiB"}),
+        )
+        .unwrap()
     }
 
     fn file(name: &str, length: u64) -> SourceFile {
-        SourceFile {
-            uri: name.into(),
-            length,
-            modification_time: 1,
-        }
+        SourceFile { uri: name.into(), length, modification_time: 1 }
     }
 
     fn done(split: &Split, first_offset: u64, end_offset: u64) -> SplitDone {
-        SplitDone {
-            epoch: 1,
-            split: split.id,
-            first_offset,
-            end_offset,
-            rows: 1,
-        }
+        SplitDone { epoch: 1, split: split.id, first_offset, end_offset, rows: 1 }
     }
 
     fn take(splits: &mut Splits) -> Split {
@@ -304,10 +287,7 @@ mod tests {
         assert_eq!(splits.next(), Next::Wait);
         splits.add(&[file("a", 15), file("empty", 0)]);
         let (first, second) = (take(&mut splits), take(&mut splits));
-        assert_eq!(
-            (first.start, first.length, second.start, second.length),
-            (0, 10, 10, 5)
-        );
+        assert_eq!((first.start, first.length, second.start, second.length), (0, 10, 10, 5));
         assert_eq!(splits.next(), Next::Wait);
         splits.add(&[file("b", 3)]);
         assert_eq!(take(&mut splits).uri, "b");
@@ -329,10 +309,7 @@ mod tests {
             }
             splits.done(&reports[0]).unwrap();
             let error = splits.done(&reports[1]).unwrap_err();
-            assert!(
-                error.contains("byte 12") && error.contains("byte 13"),
-                "{error}"
-            );
+            assert!(error.contains("byte 12") && error.contains("byte 13"), "{error}");
         }
     }
 
@@ -342,18 +319,8 @@ mod tests {
         splits.add(&[file("a", 20)]);
         splits.finish_discovery();
         let only = take(&mut splits);
-        assert!(
-            splits
-                .done(&done(&only, 0, 19))
-                .unwrap_err()
-                .contains("19 of 20")
-        );
-        assert!(
-            splits
-                .done(&done(&only, 0, 20))
-                .unwrap_err()
-                .contains("not handed out")
-        );
+        assert!(splits.done(&done(&only, 0, 19)).unwrap_err().contains("19 of 20"));
+        assert!(splits.done(&done(&only, 0, 20)).unwrap_err().contains("not handed out"));
     }
 
     proptest! {

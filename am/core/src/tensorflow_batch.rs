@@ -17,9 +17,7 @@ impl JobStateMachine for TensorFlowBatch {
     fn on_notice(&mut self, view: &JobView<'_>, notice: &Notice) -> Vec<Decision> {
         let leading = if view.has("chief") { "chief" } else { "worker" };
         match notice {
-            Notice::AllAttached => vec![Decision::StartTrainers {
-                roles: view.roles(),
-            }],
+            Notice::AllAttached => vec![Decision::StartTrainers { roles: view.roles() }],
             Notice::TrainerExited { rank, exit_code } => {
                 let ordered = view.ranks.iter().any(|v| v.rank == *rank && v.stop_ordered);
                 if *exit_code != 0 && !ordered {
@@ -32,10 +30,7 @@ impl JobStateMachine for TensorFlowBatch {
                 let others: Vec<String> = roles
                     .into_iter()
                     .filter(|role| role != leading)
-                    .filter(|role| {
-                        view.role(role)
-                            .any(|v| v.state == RankState::Running && !v.stop_ordered)
-                    })
+                    .filter(|role| view.role(role).any(|v| v.state == RankState::Running && !v.stop_ordered))
                     .collect();
                 if view.is_done(leading) && !others.is_empty() {
                     vec![Decision::StopTrainers { roles: others }]

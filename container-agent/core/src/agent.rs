@@ -10,13 +10,16 @@
 //! `TrainerExited` is the last message of an epoch: it waits until the feed has stopped and every upload has ended, so that its
 //! counters are final.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use yarn_ml_protocol::{
     messages::{
-        Acknowledged, AgentEvent, AmCommand, Artifact, Failed, FailureClass, PortBound, Progress,
-        Publish, Published, Rank, RankAck, RoleAddresses, Rows, Split, SplitDone, SplitRequest,
-        StartTrainer, StopRequested, TrainerExited, TrainerStarted,
+        Acknowledged, AgentEvent, AmCommand, Artifact, Failed, FailureClass, PortBound, Progress, Publish, Published,
+        Rank, RankAck, RoleAddresses, Rows, Split, SplitDone, SplitRequest, StartTrainer, StopRequested, TrainerExited,
+        TrainerStarted,
     },
     trainer::{AgentReply, TrainerMessage},
 };
@@ -203,16 +206,14 @@ pub struct AgentLimits {
 
 impl Default for AgentLimits {
     fn default() -> Self {
-        Self {
-            progress: Duration::from_millis(500),
-            orphan: Duration::from_secs(60),
-            grace: Duration::from_secs(5),
-        }
+        Self { progress: Duration::from_millis(500), orphan: Duration::from_secs(60), grace: Duration::from_secs(5) }
     }
 }
 
 pub struct AgentCore {
     limits: AgentLimits,
+    /// Roles that read samples.
+    readers: BTreeSet<String>,
     reads_input: bool,
     state: State,
     am: Am,
@@ -266,10 +267,11 @@ enum Feed {
 }
 
 impl AgentCore {
-    pub fn new(reads_input: bool, limits: AgentLimits) -> Self {
+    pub fn new(readers: BTreeSet<String>, limits: AgentLimits) -> Self {
         Self {
             limits,
-            reads_input,
+            readers,
+            reads_input: false,
             state: State::Attaching,
             am: Am::Detached,
             application_attempt: 0,
@@ -303,19 +305,12 @@ impl AgentCore {
                     self.on_timer(timer, &mut out);
                 }
             }
-            Event::Measured {
-                agent_pss,
-                trainer_pss,
-            } => {
+            Event::Measured { agent_pss, trainer_pss } => {
                 if let Some(run) = self.run() {
                     run.memory = (agent_pss, trainer_pss);
                 }
             }
-            Event::UploadDone {
-                upload,
-                files,
-                bytes,
-            } => {
+            Event::UploadDone { upload, files, bytes } => {
                 self.on_upload_done(upload, files, bytes, &mut out);
             }
             Event::UploadFailed { upload, message } => {
@@ -330,6 +325,7 @@ impl AgentCore {
         match command {
             AmCommand::Assign(assign) => {
                 self.application_attempt = assign.application_attempt;
+                self.reads_input = assign.rank.is_some_and(|rank| self.readers.contains(&rank.role));
                 if matches!(self.state, State::Attaching) {
                     self.state = State::Idle;
                 }
@@ -356,10 +352,7 @@ impl AgentCore {
             },
             AmCommand::Splits(splits) => match self.run() {
                 Some(run) if run.epoch == splits.epoch && run.feed == Feed::Open => {
-                    out.push(Action::Feed {
-                        splits: splits.splits,
-                        end: splits.end,
-                    });
+                    out.push(Action::Feed { splits: splits.splits, end: splits.end });
                 }
                 _ => self.stale += 1,
             },
@@ -419,10 +412,7 @@ impl AgentCore {
         };
         match event {
             Event::TrainerSpawned { pid, .. } => {
-                out.push(Action::Send(AgentEvent::TrainerStarted(TrainerStarted {
-                    epoch,
-                    pid,
-                })));
+                out.push(Action::Send(AgentEvent::TrainerStarted(TrainerStarted { epoch, pid })));
             }
             Event::SpawnFailed { class, message, .. } => {
                 run.fail(class, message, out);
@@ -444,19 +434,10 @@ impl AgentCore {
                 }
             }
             Event::FeedWantsSplits { count, .. } => {
-                out.push(Action::Send(AgentEvent::SplitRequest(SplitRequest {
-                    epoch,
-                    count,
-                })));
+                out.push(Action::Send(AgentEvent::SplitRequest(SplitRequest { epoch, count })));
             }
             Event::FeedProduced { rows, .. } => run.ledger.produce(rows),
-            Event::FeedSplitDone {
-                split,
-                first_offset,
-                end_offset,
-                rows,
-                ..
-            } => {
+            Event::FeedSplitDone { split, first_offset, end_offset, rows, .. } => {
                 out.push(Action::Send(AgentEvent::SplitDone(SplitDone {
                     epoch,
                     split,
@@ -520,10 +501,7 @@ impl AgentCore {
             && upload.artifact == Artifact::Checkpoint
         {
             run.uploads -= 1;
-            out.push(Action::Reply(AgentReply::CheckpointPublished {
-                step: upload.step,
-                uri: upload.uri.clone(),
-            }));
+            out.push(Action::Reply(AgentReply::CheckpointPublished { step: upload.step, uri: upload.uri.clone() }));
         }
         out.push(Action::Send(AgentEvent::Published(Published {
             epoch: upload.epoch,
@@ -547,10 +525,7 @@ impl AgentCore {
         match of_run {
             Some(run) if upload.artifact == Artifact::Checkpoint => {
                 run.uploads -= 1;
-                out.push(Action::Reply(AgentReply::CheckpointFailed {
-                    step: upload.step,
-                    message: message.clone(),
-                }));
+                out.push(Action::Reply(AgentReply::CheckpointFailed { step: upload.step, message: message.clone() }));
                 run.fail(FailureClass::Infrastructure, message, out);
             }
             _ => out.push(Action::Send(AgentEvent::Failed(Failed {
@@ -603,11 +578,7 @@ impl AgentCore {
     fn set(&mut self, timer: Timer, after: Duration, out: &mut Vec<Action>) {
         let generation = self.generations.entry(timer).or_default();
         *generation += 1;
-        out.push(Action::SetTimer {
-            timer,
-            generation: *generation,
-            after,
-        });
+        out.push(Action::SetTimer { timer, generation: *generation, after });
     }
 
     /// A firing of an older generation does nothing, so that nothing has to be told to the driver.
@@ -639,10 +610,7 @@ impl Run {
         match message {
             TrainerMessage::Bound { port } => {
                 let port = u32::from(port);
-                out.push(Action::Send(AgentEvent::PortBound(PortBound {
-                    epoch,
-                    port,
-                })));
+                out.push(Action::Send(AgentEvent::PortBound(PortBound { epoch, port })));
             }
             TrainerMessage::Cluster => {
                 self.wants_cluster = true;
@@ -652,26 +620,17 @@ impl Run {
                 let ranks = acks
                     .into_iter()
                     .map(|ack| RankAck {
-                        rank: Some(Rank {
-                            role: ack.rank.role,
-                            index: ack.rank.index,
-                        }),
+                        rank: Some(Rank { role: ack.rank.role, index: ack.rank.index }),
                         seq: ack.seq,
                     })
                     .collect();
-                out.push(Action::Send(AgentEvent::Acknowledged(Acknowledged {
-                    epoch,
-                    ranks,
-                })));
+                out.push(Action::Send(AgentEvent::Acknowledged(Acknowledged { epoch, ranks })));
             }
             TrainerMessage::Report { values } => {
                 self.report = serde_json::Value::Object(values).to_string();
             }
             TrainerMessage::Stop { reason } => {
-                out.push(Action::Send(AgentEvent::StopRequested(StopRequested {
-                    epoch,
-                    reason,
-                })));
+                out.push(Action::Send(AgentEvent::StopRequested(StopRequested { epoch, reason })));
             }
             TrainerMessage::Checkpoint { path, step } => {
                 self.uploads += 1;
@@ -691,10 +650,7 @@ impl Run {
     fn tell_cluster(&mut self, out: &mut Vec<Action>) {
         if let (true, Some(cluster)) = (self.wants_cluster, &self.cluster) {
             out.push(Action::Reply(AgentReply::Cluster {
-                cluster: cluster
-                    .iter()
-                    .map(|role| (role.role.clone(), role.addresses.clone()))
-                    .collect(),
+                cluster: cluster.iter().map(|role| (role.role.clone(), role.addresses.clone())).collect(),
             }));
             self.wants_cluster = false;
         }
@@ -709,10 +665,8 @@ impl Run {
 
     fn acknowledge(&mut self, seq: u64, out: &mut Vec<Action>) {
         if let Err(wrong) = self.ledger.acknowledge(seq) {
-            let message = format!(
-                "batch {} was acknowledged, and only {} were produced",
-                wrong.seq, wrong.produced_batches
-            );
+            let message =
+                format!("batch {} was acknowledged, and only {} were produced", wrong.seq, wrong.produced_batches);
             self.fail(FailureClass::Program, message, out);
         }
     }
@@ -720,11 +674,7 @@ impl Run {
     /// The first failure is the cause; what follows from it is not told.
     fn fail(&mut self, class: FailureClass, message: String, out: &mut Vec<Action>) {
         if !std::mem::replace(&mut self.failed, true) {
-            out.push(Action::Send(AgentEvent::Failed(Failed {
-                epoch: self.epoch,
-                class: class.into(),
-                message,
-            })));
+            out.push(Action::Send(AgentEvent::Failed(Failed { epoch: self.epoch, class: class.into(), message })));
         }
     }
 
@@ -733,17 +683,12 @@ impl Run {
     }
 
     fn rows(&self) -> Rows {
-        let taken = self
-            .counters
-            .taken_batches
-            .min(self.ledger.produced_batches());
+        let taken = self.counters.taken_batches.min(self.ledger.produced_batches());
         Rows {
             read: self.counters.read,
             filtered: self.counters.filtered,
             produced: self.ledger.produced_rows(),
-            fed: self
-                .ledger
-                .rows_of(taken.max(self.ledger.acknowledged_batches())),
+            fed: self.ledger.rows_of(taken.max(self.ledger.acknowledged_batches())),
             acknowledged: self.ledger.acknowledged_rows(),
             skipped: 0,
             replayed: 0,
@@ -774,8 +719,7 @@ impl Run {
                 Feed::None => true,
                 Feed::Open => false,
                 Feed::Ended(how) => {
-                    how == EndOfFeed::Complete
-                        && self.counters.taken_batches >= self.ledger.produced_batches()
+                    how == EndOfFeed::Complete && self.counters.taken_batches >= self.ledger.produced_batches()
                 }
             },
             traceback: status.traceback,
@@ -787,12 +731,6 @@ impl Run {
 
 impl ExitStatus {
     fn never_ran() -> Self {
-        Self {
-            code: 127,
-            signal: 0,
-            traceback: String::new(),
-            log: String::new(),
-            ran: Duration::ZERO,
-        }
+        Self { code: 127, signal: 0, traceback: String::new(), log: String::new(), ran: Duration::ZERO }
     }
 }

@@ -30,10 +30,7 @@ impl Ledger {
     /// Every batch up to `seq` was applied. Repeating an older number is no mistake: acknowledgements may be told twice.
     pub fn acknowledge(&mut self, seq: u64) -> Result<(), AckError> {
         if seq >= self.produced_batches() {
-            return Err(AckError {
-                seq,
-                produced_batches: self.produced_batches(),
-            });
+            return Err(AckError { seq, produced_batches: self.produced_batches() });
         }
         while self.acknowledged_batches <= seq {
             // The check above bounds seq by the batches in `open`.
@@ -78,20 +75,11 @@ mod tests {
             ledger.produce(rows);
         }
         ledger.acknowledge(1).unwrap();
-        assert_eq!(
-            (ledger.acknowledged_rows(), ledger.acknowledged_batches()),
-            (30, 2)
-        );
+        assert_eq!((ledger.acknowledged_rows(), ledger.acknowledged_batches()), (30, 2));
         ledger.acknowledge(0).unwrap();
         assert_eq!(ledger.acknowledged_rows(), 30);
         assert_eq!(ledger.rows_of(3), 35);
-        assert_eq!(
-            ledger.acknowledge(3),
-            Err(AckError {
-                seq: 3,
-                produced_batches: 3
-            })
-        );
+        assert_eq!(ledger.acknowledge(3), Err(AckError { seq: 3, produced_batches: 3 }));
     }
 
     proptest! {

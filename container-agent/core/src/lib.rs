@@ -3,8 +3,5 @@
 mod agent;
 mod ledger;
 
-pub use agent::{
-    Action, AgentCore, AgentLimits, EndOfFeed, Event, ExitStatus, FeedCounters, Stamped, Timer,
-    Upload,
-};
+pub use agent::{Action, AgentCore, AgentLimits, EndOfFeed, Event, ExitStatus, FeedCounters, Stamped, Timer, Upload};
 pub use ledger::{AckError, Ledger};

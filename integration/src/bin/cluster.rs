@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use yarn_ml_integration::{Cluster, cluster::DEFAULT_VERSION};
 
-const HELP: &str = "A Hadoop cluster on this machine: one NameNode, one DataNode, one ResourceManager, three NodeManagers.
+const HELP: &str =
+    "A Hadoop cluster on this machine: one NameNode, one DataNode, one ResourceManager, three NodeManagers.
 
   cluster up [VERSION]      start it, or find it running; prints the line to export
   cluster down [VERSION]    stop it
@@ -15,14 +16,8 @@ fn main() -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("up") => {
             let cluster = Cluster::up(version, 3)?;
-            eprintln!(
-                "Hadoop {version} runs: {} for people, files at {}",
-                cluster.rm_web(),
-                cluster.default_fs()
-            );
-            eprintln!(
-                "hint: paste the next line into your shell; `export HADOOP_USER_NAME=alice` makes you alice"
-            );
+            eprintln!("Hadoop {version} runs: {} for people, files at {}", cluster.rm_web(), cluster.default_fs());
+            eprintln!("hint: paste the next line into your shell; `export HADOOP_USER_NAME=alice` makes you alice");
             println!("export HADOOP_CONF_DIR={}", cluster.conf_dir().display());
         }
         Some("down") => match Cluster::down(version)? {
@@ -30,9 +25,7 @@ fn main() -> Result<()> {
             false => eprintln!("Hadoop {version} does not run"),
         },
         Some("status") => {
-            let Some(cluster) = Cluster::find(version)? else {
-                bail!("Hadoop {version} does not run")
-            };
+            let Some(cluster) = Cluster::find(version)? else { bail!("Hadoop {version} does not run") };
             for process in cluster.processes() {
                 println!(
                     "{:<16} {:>8} {}",
