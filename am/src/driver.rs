@@ -10,14 +10,11 @@ use tokio::{
 };
 use yarn_ml_am_core::{Action, Container, Event, FinalStatus, JobCore, JobStateMachine, Limits, Stamped, machine_for};
 use yarn_ml_fs::{Attempt, Location, publish_file};
+use yarn_ml_local::Layout;
 use yarn_ml_protocol::plan::{AM_FILE, AmAddress, Master};
 
 use crate::{
-    backend::{
-        self, Ask, Channels, Order, Told, Unregister,
-        local::{Layout, LocalBackend},
-        yarn::YarnBackend,
-    },
+    backend::{self, Ask, Channels, Order, Told, Unregister, local::LocalBackend, yarn::YarnBackend},
     enumerate,
     launch::Launcher,
     server::{self, Outboxes},

@@ -119,6 +119,9 @@ pub struct Source {
     /// The first line names the columns. Without it `schema` names all of them, in order.
     #[serde(default = "yes")]
     pub header: bool,
+    /// Quotes may surround fields. Without it a line break always ends a record.
+    #[serde(default = "yes")]
+    pub quoting: bool,
     #[serde(default = "default_delimiter")]
     pub delimiter: char,
     /// strftime-like; ISO 8601 when absent.

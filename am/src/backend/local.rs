@@ -1,31 +1,16 @@
 //! Containers as child processes of the application master, with YARN's environment, exit codes, memory limit and way of
 //! ending: SIGTERM to the group, 250 ms, SIGKILL.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::Write,
-    os::unix::{
-        fs::{OpenOptionsExt, symlink},
-        process::ExitStatusExt,
-    },
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use tokio::{
-    process::{Child, Command},
-    sync::mpsc,
-};
-use yarn_ml_protocol::{
-    ids::ContainerId,
-    plan::{Resource, ResourceKind},
-};
+use tokio::{process::Child, sync::mpsc};
+use yarn_ml_local::{ContainerSpec, Layout, spawn};
+use yarn_ml_protocol::ids::ContainerId;
 
 use super::{Capability, Channels, Container, Launch, Order, Told};
 use yarn_ml_processes as processes;
@@ -38,32 +23,6 @@ const ABORTED: i32 = -100;
 const KILL_DELAY: Duration = Duration::from_millis(250);
 /// How often memory is looked at; YARN's monitor looks every 3 s.
 const MONITOR: Duration = Duration::from_secs(1);
-
-/// One application's folder on this machine.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// `…/local_1700000000000_0001`
-    pub root: PathBuf,
-    /// `local_1700000000000_0001`
-    pub application: String,
-    pub attempt: u32,
-}
-
-impl Layout {
-    pub fn work_dir(&self, container: &ContainerId) -> PathBuf {
-        self.root.join("containers").join(&container.0)
-    }
-
-    pub fn log_dir(&self, container: &ContainerId) -> PathBuf {
-        self.root.join("logs").join(&container.0)
-    }
-
-    /// `container_1700000000000_0001_01_000002`; the application master's own is number 1.
-    pub fn container_id(&self, number: u64) -> ContainerId {
-        let ids = self.application.trim_start_matches("local_");
-        ContainerId(format!("container_{ids}_{:02}_{number:06}", self.attempt))
-    }
-}
 
 pub struct LocalBackend {
     layout: Layout,
@@ -165,7 +124,13 @@ impl LocalBackend {
         let Some(container) = self.granted.remove(id) else {
             bail!("{id} was not allocated, or is started already");
         };
-        let child = spawn(&self.layout, id, launch)?;
+        let spec = ContainerSpec {
+            command: &launch.command,
+            environment: &launch.environment,
+            resources: &launch.resources,
+            credentials: &launch.credentials.to_writable(),
+        };
+        let child = spawn(&self.layout, id, &spec)?;
         let (stop, stopped) = mpsc::channel(1);
         let limit = container.memory_mb << 20;
         tokio::spawn(supervise(id.clone(), child, limit, stopped, self.end.clone()));
@@ -188,81 +153,6 @@ impl LocalBackend {
         // The driver is gone only when the process ends.
         let _ = self.channels.told.send(told).await;
     }
-}
-
-/// Makes the container's folders as a NodeManager does and starts its command.
-pub fn spawn(layout: &Layout, id: &ContainerId, launch: &Launch) -> Result<Child> {
-    let (work_dir, log_dir) = (layout.work_dir(id), layout.log_dir(id));
-    for folder in [&work_dir, &log_dir] {
-        fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    }
-    for resource in &launch.resources {
-        localize(resource, &work_dir)?;
-    }
-    let tokens = work_dir.join("container_tokens");
-    write_private(&tokens, &launch.credentials.to_writable())?;
-    let logs = log_dir.display().to_string();
-    let text = |path: &Path| path.display().to_string();
-    let open = |name: &str| {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log_dir.join(name))
-            .with_context(|| format!("failed to open {logs}/{name}"))
-    };
-    let user = launch.environment.get("USER").cloned().unwrap_or_default();
-    // A session of its own, as under YARN: whatever stays in it can be found and ended.
-    Command::new("setsid")
-        .args(["bash", "-c"])
-        .arg(format!("exec {}", launch.command.replace("<LOG_DIR>", &logs)))
-        .env("CONTAINER_ID", &id.0)
-        .env("NM_HOST", "localhost")
-        .env("LOCAL_DIRS", text(&layout.root.join("containers")))
-        .env("LOG_DIRS", &logs)
-        .env("LOGNAME", &user)
-        .env("PWD", text(&work_dir))
-        .env("HADOOP_TOKEN_FILE_LOCATION", text(&tokens))
-        .envs(&launch.environment)
-        .current_dir(&work_dir)
-        .stdin(std::process::Stdio::null())
-        .stdout(open("prelaunch.out")?)
-        .stderr(open("prelaunch.err")?)
-        .spawn()
-        .context("failed to start bash")
-}
-
-/// A link for a file, an unpacked folder for an archive: what a NodeManager leaves in the working directory.
-fn localize(resource: &Resource, work_dir: &Path) -> Result<()> {
-    let Some(source) = resource.uri.strip_prefix("file://") else {
-        bail!("{} is not on the local disk", resource.uri);
-    };
-    let link = work_dir.join(&resource.name);
-    let describe = || format!("failed to localize {} as {}", resource.uri, resource.name);
-    match resource.kind {
-        ResourceKind::File => symlink(source, &link).with_context(describe),
-        ResourceKind::Archive => {
-            fs::create_dir_all(&link).with_context(describe)?;
-            let status = if source.ends_with(".zip") {
-                std::process::Command::new("unzip").arg("-q").arg(source).arg("-d").arg(&link).status()
-            } else {
-                std::process::Command::new("tar").arg("-xzf").arg(source).arg("-C").arg(&link).status()
-            };
-            match status.with_context(describe)? {
-                status if status.success() => Ok(()),
-                status => bail!("{}: {status}", describe()),
-            }
-        }
-    }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes))
-        .with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// Waits for the end, which may be an order or the memory limit.
