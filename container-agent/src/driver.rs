@@ -44,7 +44,6 @@ struct Driver {
     trainer: Option<Trainer>,
     feed: Option<Feed>,
     uploads: Arc<Uploads>,
-
 }
 
 pub async fn run() -> Result<i32> {

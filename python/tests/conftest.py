@@ -49,4 +49,4 @@ def produce(built):
     for producer in producers:
         producer.process.kill()
         producer.process.wait()
-        os.close(producer.descriptor)
+        # The descriptor stays open: a process has one ring for a number as long as it lives.

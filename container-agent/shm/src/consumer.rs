@@ -43,6 +43,12 @@ struct Held {
     frames: VecDeque<(u64, bool)>,
 }
 
+/// Acknowledges, and nothing else.
+#[derive(Clone)]
+pub struct Acknowledger {
+    ring: Arc<Ring>,
+}
+
 pub enum Next {
     Frame(FrameRef),
     /// Nothing came in time.
@@ -172,7 +178,12 @@ impl Consumer {
 
     /// The step that used every batch up to `seq`, inclusive, has finished.
     pub fn acknowledge(&self, seq: u64) {
-        self.shared.ring.header().consumer.acknowledged.fetch_max(seq.saturating_add(1), Ordering::AcqRel);
+        self.acknowledger().acknowledge(seq);
+    }
+
+    /// For those who acknowledge while another thread waits for a frame.
+    pub fn acknowledger(&self) -> Acknowledger {
+        Acknowledger { ring: self.shared.ring.clone() }
     }
 
     /// Frames that are taken and not given back.
@@ -183,6 +194,13 @@ impl Consumer {
 
     pub fn ring(&self) -> &Ring {
         &self.shared.ring
+    }
+}
+
+impl Acknowledger {
+    /// Every batch up to `seq`, inclusive.
+    pub fn acknowledge(&self, seq: u64) {
+        self.ring.header().consumer.acknowledged.fetch_max(seq.saturating_add(1), Ordering::AcqRel);
     }
 }
 

@@ -26,7 +26,7 @@ mod map;
 mod peer;
 mod producer;
 
-pub use consumer::{Consumer, FrameRef, Next};
+pub use consumer::{Acknowledger, Consumer, FrameRef, Next};
 pub use error::RingError;
 pub use frame::{Header, Kind};
 pub use map::{Ring, anonymous_file};
