@@ -50,15 +50,12 @@ pub fn environment(facts: &Facts<'_>) -> BTreeMap<String, String> {
     set("MPLCONFIGDIR", inside("cache/matplotlib"));
     set("PYTHONUNBUFFERED", "1".into());
     set("PYTHONPYCACHEPREFIX", inside("pycache"));
-    for threads in [
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "TF_NUM_INTRAOP_THREADS",
-        "TF_NUM_INTEROP_THREADS",
-    ] {
-        set(threads, facts.role.vcores.to_string());
+    let vcores = facts.role.vcores;
+    for threads in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"] {
+        set(threads, vcores.to_string());
     }
+    // With one thread, a step that waits for its batch keeps the op that would bring it from running.
+    set("TF_NUM_INTEROP_THREADS", vcores.max(2).to_string());
     if facts.unsecured {
         set("HADOOP_USER_NAME", facts.plan.user.clone());
     }

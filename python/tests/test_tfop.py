@@ -69,7 +69,7 @@ def test_a_missing_ring_and_a_dead_producer_are_errors(produce):
     found = iter(dataset(producer))
     next(found)
     producer.close()
-    with pytest.raises(tf.errors.UnavailableError, match="without an end of data"):
+    with pytest.raises(tf.errors.DataLossError, match="without an end of data"):
         while True:
             next(found)
 

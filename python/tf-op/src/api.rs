@@ -20,7 +20,7 @@ pub mod code {
 
     pub const INVALID_ARGUMENT: c_int = 3;
     pub const INTERNAL: c_int = 13;
-    pub const UNAVAILABLE: c_int = 14;
+    pub const DATA_LOSS: c_int = 15;
 }
 
 macro_rules! functions {

@@ -227,7 +227,7 @@ unsafe extern "C" fn next_compute(kernel: Handle, context: Handle) {
 /// The next batch, end or idleness. Schemas are known when the graph is built.
 fn next(shared: &Arc<Shared>) -> Result<Option<Next>, Failed> {
     let failed = |error: RingError| match error {
-        RingError::ProducerGone { .. } | RingError::Failed(_) => Failed(code::UNAVAILABLE, error.to_string()),
+        RingError::ProducerGone { .. } | RingError::Failed(_) => Failed(code::DATA_LOSS, error.to_string()),
         other => Failed(code::INTERNAL, other.to_string()),
     };
     let mut consumer = shared.consumer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -67,23 +67,26 @@ class _Trainer:
 
     def apply(self, element):
         """One element of the ring. Returns [status, rank, seq] and the mean loss."""
-        status, rank, seq, batch = element["status"], element["rank"], element["seq"], element["batch"]
+        status, rank, seq = element["status"], element["rank"], element["seq"]
         loss = tf.constant(0.0)
         if status > 0:
-            with tf.GradientTape() as tape:
-                losses, weights = self.task.step(batch, True)
-                total = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
-            variables = self.task.trainable_variables
-            gradients = tape.gradient(total, variables)
-            self.task.optimizer.apply_gradients(zip(gradients, variables))
-            place = tf.one_hot(rank, self.input.instances, dtype=tf.int64)
-            self.rows.assign_add(place * status)
-            if ROW_ID in batch:
-                self.row_id_sum.assign_add(place * tf.reduce_sum(tf.cast(batch[ROW_ID], tf.int64)))
-            self.position.assign_add(place)
-            self.step.assign_add(1)
-            loss = total
+            # Keras's optimizers want to be called in a replica's context, and that one within the branch.
+            loss = tf.distribute.get_strategy().run(self._update, args=(status, rank, element["batch"]))
         return tf.stack([status, rank, seq]), loss
+
+    def _update(self, rows, rank, batch):
+        with tf.GradientTape() as tape:
+            losses, weights = self.task.step(batch, True)
+            loss = tf.reduce_sum(losses * weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+        variables = self.task.trainable_variables
+        self.task.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        place = tf.one_hot(rank, self.input.instances, dtype=tf.int64)
+        self.rows.assign_add(place * rows)
+        if ROW_ID in batch:
+            self.row_id_sum.assign_add(place * tf.reduce_sum(tf.cast(batch[ROW_ID], tf.int64)))
+        self.position.assign_add(place)
+        self.step.assign_add(1)
+        return loss
 
 
 class _Acknowledged:
