@@ -252,6 +252,17 @@ impl Cluster {
         http::get_bytes(&self.web_hdfs(path, user, "op=OPEN"))
     }
 
+    /// A folder of HDFS, complete, as a local one.
+    pub fn get_tree(&self, user: &str, path: &str, to: &Path) -> Result<()> {
+        let path = format!("/{}", path.trim_start_matches('/'));
+        let systems = yarn_ml_fs::FileSystems::new(Default::default(), Some(user.to_owned()), Default::default());
+        http::block_on(async {
+            let (files, location) = systems.resolve(&format!("{}{path}", self.default_fs()))?;
+            yarn_ml_fs::download_tree(&*files, &location.path, to).await?;
+            Ok(())
+        })
+    }
+
     pub fn chmod(&self, path: &str, permission: &str) -> Result<()> {
         http::put(&self.web_hdfs(path, &superuser(), &format!("op=SETPERMISSION&permission={permission}")), Vec::new())
     }

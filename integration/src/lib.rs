@@ -1,6 +1,7 @@
 //! A real Hadoop cluster on one machine, and what tests do with it: NameNode, DataNode, ResourceManager and NodeManagers, each
 //! in a JVM of its own, from Maven's jars.
 
+pub mod backend;
 pub mod cluster;
 mod configuration;
 pub mod daemon;

@@ -8,7 +8,9 @@ const HELP: &str =
 
   cluster up [VERSION]      start it, or find it running; prints the line to export
   cluster down [VERSION]    stop it
-  cluster status [VERSION]  say which daemons run";
+  cluster status [VERSION]  say which daemons run
+  cluster put USER LOCAL REMOTE     copy a file to HDFS, in place of what is there
+  cluster get USER REMOTE LOCAL     copy a folder from HDFS";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,6 +36,14 @@ fn main() -> Result<()> {
                     if process.is_alive() { "alive" } else { "dead" }
                 );
             }
+        }
+        Some("put") => {
+            let [_, user, local, remote] = &arguments[..] else { bail!("{HELP}") };
+            Cluster::shared()?.put(user, remote, std::fs::read(local)?)?;
+        }
+        Some("get") => {
+            let [_, user, remote, local] = &arguments[..] else { bail!("{HELP}") };
+            Cluster::shared()?.get_tree(user, remote, std::path::Path::new(local))?;
         }
         _ => bail!("{HELP}"),
     }
