@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use yarn_ml_integration::backend::{Place, on_both, python};
+use yarn_ml_integration::{
+    Cluster,
+    backend::{Place, on_both, python},
+};
 
 fn python_set() -> String {
     format!("program.python={}", python())
@@ -23,8 +26,8 @@ fn two_groups_say_hello() {
             let app = cluster.app(ended.id()).unwrap();
             assert_eq!((app["state"].as_str(), app["finalStatus"].as_str()), (Some("FINISHED"), Some("SUCCEEDED")));
             assert_eq!(app["user"], "alice");
-            let left = cluster.list("/user/alice/.yarn-ml/staging");
-            assert!(!left.iter().any(|name| name == ended.id()), "the staging folder is removed: {left:?}");
+            let gone = |c: &Cluster| Ok(!c.list("/user/alice/.yarn-ml/staging").iter().any(|name| name == ended.id()));
+            cluster.wait_until("the staging folder is removed", Duration::from_secs(30), gone).unwrap();
             let cache = cluster.stat("/user/alice/.yarn-ml/cache").unwrap();
             assert_eq!((cache["owner"].as_str(), cache["permission"].as_str()), (Some("alice"), Some("700")));
         }
@@ -139,7 +142,8 @@ for batch in itertools.islice(batches, 5):
 #[test]
 fn a_malformed_row_fails_the_job_with_its_place() {
     on_both("malformed", |place| {
-        let mut text = points(3000);
+        // Beyond what the client looks at before it submits.
+        let mut text = points(120_000);
         let at = text.len();
         text.push_str("1,2\n");
         text.push_str(points(100).split_once('\n').unwrap().1);
@@ -194,14 +198,16 @@ type: generic
 program: {entry: greedy.py}
 roles: {greedy: {memory: 64MiB}}
 ";
-    on_both("greedy", |place| {
-        place.write("greedy.py", "import time\nheld = bytearray(600 << 20)\nfor n in range(0, len(held), 4096):\n    held[n] = 1\ntime.sleep(600)\n");
-        let ended = place.submit(job, &[]);
-        assert_eq!(ended.code, 1, "{ended:?}");
-        let told = ended.diagnostics();
-        assert!(told.starts_with("greedy:0: the container exceeded its memory"), "{told}");
-        assert!(told.contains("raise roles.greedy.memory"), "{told}");
-    });
+    let place = Place::local("greedy");
+    place.write(
+        "greedy.py",
+        "import time\nheld = bytearray(600 << 20)\nfor n in range(0, len(held), 4096):\n    held[n] = 1\ntime.sleep(600)\n",
+    );
+    let ended = place.submit(job, &[]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let told = ended.diagnostics();
+    assert!(told.starts_with("greedy:0: the container exceeded its memory"), "{told}");
+    assert!(told.contains("raise roles.greedy.memory"), "{told}");
 }
 
 #[test]
