@@ -50,7 +50,7 @@ pub enum Command {
     Status(Application),
     /// Kill a job, and wait until it is dead.
     Kill(Application),
-    /// Show the logs of a job, running or ended.
+    /// Show the logs of a job: of a local one always, of a cluster's while it runs.
     Logs(Logs),
     /// Is the job file right, does it fit, and can its data be read? Submits nothing.
     Check(Check),
@@ -112,9 +112,6 @@ pub struct Logs {
     /// Only files of this name, such as `stderr`.
     #[arg(long, value_name = "NAME")]
     pub file: Option<String>,
-    /// Go on printing until the job ends.
-    #[arg(long, short)]
-    pub follow: bool,
 }
 
 #[derive(Debug, Args)]

@@ -131,7 +131,7 @@ pub async fn follow(setting: &Setting, rest: &Rest, id: &str, report: Option<&Pa
             finish(&ended, report, format)
         }
         _ = tokio::signal::ctrl_c() => {
-            eprintln!("\n{id} goes on.\n\nhint: yarn-ml status {id}, yarn-ml logs -f {id}, yarn-ml kill {id}");
+            eprintln!("\n{id} goes on.\n\nhint: yarn-ml status {id}, yarn-ml logs {id}, yarn-ml kill {id}");
             Ok(ExitCode::Interrupted.code())
         }
     }

@@ -327,9 +327,7 @@ mod tests {
         let include = |href: &str| Ok((href == "a.xml").then(|| file(&[("k", "v", false)])));
         conf.add(text, "core-site.xml", &include).unwrap();
         assert_eq!(conf.get("k").unwrap().unwrap(), "v");
-        let error = conf.add(text, "core-site.xml", &|href| {
-            Ok(None).and_then(|n: Option<String>| if href == "a.xml" { Ok(n) } else { Ok(n) })
-        });
+        let error = conf.add(text, "core-site.xml", &none);
         assert!(error.unwrap_err().to_string().contains("a.xml is not there"));
     }
 

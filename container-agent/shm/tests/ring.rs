@@ -124,21 +124,22 @@ fn a_killed_producer_is_noticed_and_nothing_torn_is_seen() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let pid = child.id();
     let mut consumer = Consumer::new(ring);
-    for n in 0.. {
+    let mut seen = 0;
+    let gone = loop {
         match consumer.next(LONG) {
-            Ok(Next::Frame(frame)) => assert_eq!(frame.bytes(), payload(n)),
-            Err(RingError::ProducerGone { pid }) => {
-                assert_eq!(pid, child.id());
-                break;
-            }
-            _ => panic!("neither a frame nor an error"),
+            Ok(Next::Frame(frame)) if frame.bytes() == payload(seen) => seen += 1,
+            other => break other.err(),
         }
-        if n == 2000 {
+        if seen == 2000 {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-    }
+    };
+    let _ = (child.kill(), child.wait());
+    assert!(seen >= 2000, "{gone:?}");
+    assert!(matches!(gone, Some(RingError::ProducerGone { pid: found }) if found == pid), "{gone:?}");
 }
 
 proptest! {
