@@ -13,7 +13,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(&manifest).parent().ok_or("the crate has no parent folder")?;
     let out = env::var("OUT_DIR")?;
     let target = env::var("TARGET")?;
-    let release = env::var("PROFILE")? == "release";
     for watched in ["python/yarn_ml", "python/native", "python/tf-op", "container-agent/shm/src", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(watched).display());
     }
@@ -35,8 +34,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !status.success() {
         return Err(format!("cargo could not build the trainers' libraries: {status}").into());
     }
-    let _ = release;
-
     let package = fs::File::create(Path::new(&out).join("yarn_ml.tar.gz"))?;
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(package, flate2::Compression::default()));
     tar.mode(tar::HeaderMode::Deterministic);

@@ -98,3 +98,87 @@ fn tf_config(facts: &Facts<'_>) -> Option<String> {
     let task = json!({"type": facts.rank.role, "index": facts.rank.index});
     Some(json!({"cluster": cluster, "task": task}).to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use yarn_ml_protocol::{
+        parse,
+        plan::Master,
+        resolve::{Surroundings, plan},
+    };
+
+    use super::*;
+
+    const JOB: &str = "
+name: x
+type: tensorflow/batch
+program: {entry: train.py, env: {A: '1', TMPDIR: /fast}}
+roles:
+  chief: {memory: 1GiB}
+  worker: {memory: 1GiB, vcores: 3, instances: 2, env: {A: '2', PYTHONPATH: /theirs}}
+";
+
+    #[test]
+    fn all_of_it() {
+        let job = parse::job(JOB, "job.yaml", &[]).unwrap();
+        let around = Surroundings {
+            application_id: "application_1_0001".into(),
+            master: Master::Yarn,
+            user: "alice".into(),
+            default_fs: "hdfs://n:1".into(),
+            working_dir: "/user/alice".into(),
+            staging: String::new(),
+            report: String::new(),
+            streams: Default::default(),
+            checkpoints: None,
+            model: None,
+            resources: Vec::new(),
+        };
+        let plan = plan(&job, around).unwrap();
+        let inherited = [("HOME", "/root"), ("MALLOC_ARENA_MAX", "4"), ("PATH", "/bin"), ("PYTHONPATH", "/old")];
+        let cluster =
+            ["chief", "worker"].map(|role| RoleAddresses { role: role.into(), addresses: vec![format!("{role}:1")] });
+        let made = environment(&Facts {
+            inherited: inherited.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            plan: &plan,
+            role: &plan.roles["worker"],
+            rank: &Rank::new("worker", 1),
+            cluster: &cluster,
+            work_dir: Path::new("/w"),
+            package_dir: Path::new("/w/p"),
+            context_file: Path::new("/w/context.json"),
+            home_is_writable: false,
+            unsecured: true,
+            socket_fd: 5,
+            ring_fd: Some(6),
+        });
+        let lines: Vec<String> = made.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            lines,
+            [
+                "A=2",
+                "HADOOP_USER_NAME=alice",
+                "HOME=/w",
+                "MKL_NUM_THREADS=3",
+                "MPLCONFIGDIR=/w/cache/matplotlib",
+                "OMP_NUM_THREADS=3",
+                "OPENBLAS_NUM_THREADS=3",
+                "PATH=/bin",
+                "PYTHONPATH=/w/p:/w:/theirs",
+                "PYTHONPYCACHEPREFIX=/w/pycache",
+                "PYTHONUNBUFFERED=1",
+                r#"TF_CONFIG={"cluster":{"chief":["chief:1"],"worker":["worker:1"]},"task":{"type":"worker","index":1}}"#,
+                "TF_NUM_INTEROP_THREADS=3",
+                "TF_NUM_INTRAOP_THREADS=3",
+                "TMPDIR=/fast",
+                "XDG_CACHE_HOME=/w/cache",
+                "YARN_ML_CONTEXT=/w/context.json",
+                "YARN_ML_INDEX=1",
+                "YARN_ML_INSTANCES=2",
+                "YARN_ML_RING_INPUT=6",
+                "YARN_ML_ROLE=worker",
+                "YARN_ML_SOCKET=5",
+            ]
+        );
+    }
+}

@@ -50,8 +50,13 @@ impl ApplicationMasterClient {
     pub async fn allocate(&self, request: &AllocateRequestProto) -> Result<AllocateResponseProto, RpcError> {
         let answer: AllocateResponseProto = self.call("allocate", request).await?;
         if let Some(rolled) = &answer.am_rm_token {
-            // The open connection stays valid; the next one needs the new token.
-            self.state.lock().await.token = rolled.clone().into();
+            // The open connection stays valid; the next one needs the new token, so it is opened now.
+            let mut state = self.state.lock().await;
+            let rolled = Token::from(rolled.clone());
+            if state.token != rolled {
+                state.token = rolled;
+                state.client = None;
+            }
         }
         Ok(answer)
     }

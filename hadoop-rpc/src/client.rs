@@ -186,11 +186,13 @@ impl RpcClient {
         self.send(&mut connection.socket, &wire::request(call_id, &self.client_id, 0, &header, request)).await?;
         match self.receive(&mut connection.socket).await? {
             Response::Success { call_id: found, body } if found == call_id => Ok(body),
-            Response::Error { error, .. } => {
+            Response::Error { call_id: found, error } if found == call_id => {
                 Err(RpcError::Remote { address: self.address.clone(), what: method.to_owned(), error })
             }
             Response::Fatal { error, .. } => Err(RpcError::Fatal { address: self.address.clone(), error }),
-            Response::Success { .. } => Err(self.protocol_error(WireError::Malformed("it answers another call"))),
+            Response::Success { .. } | Response::Error { .. } => {
+                Err(self.protocol_error(WireError::Malformed("it answers another call")))
+            }
         }
     }
 
@@ -262,8 +264,12 @@ impl RpcClient {
         let mut prefix = [0; 4];
         socket.read_exact(&mut prefix).await.map_err(|source| self.broken(source))?;
         let length = wire::response_length(prefix).map_err(|source| self.protocol_error(source))?;
-        let mut body = vec![0; length];
-        socket.read_exact(&mut body).await.map_err(|source| self.broken(source))?;
+        // Grows with what arrives, not with what is announced.
+        let mut body = Vec::with_capacity(length.min(64 << 10));
+        socket.take(length as u64).read_to_end(&mut body).await.map_err(|source| self.broken(source))?;
+        if body.len() != length {
+            return Err(self.broken(std::io::ErrorKind::UnexpectedEof.into()));
+        }
         wire::response(&body).map_err(|source| self.protocol_error(source))
     }
 

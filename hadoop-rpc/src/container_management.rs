@@ -64,8 +64,15 @@ impl ContainerManagement {
 
     pub async fn stop(&self, node: &str, container: ContainerIdProto) -> Result<(), RpcError> {
         let request = StopContainersRequestProto { container_id: vec![container] };
-        let _: StopContainersResponseProto = self.connect(node).call("stopContainers", &request).await?;
-        Ok(())
+        let answer: StopContainersResponseProto = self.connect(node).call("stopContainers", &request).await?;
+        match answer.failed_requests.into_iter().next() {
+            None => Ok(()),
+            Some(failed) => Err(RpcError::Remote {
+                address: node.to_owned(),
+                what: "stopContainers".into(),
+                error: remote(failed.exception),
+            }),
+        }
     }
 
     pub async fn statuses(

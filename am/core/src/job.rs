@@ -255,6 +255,11 @@ impl JobCore {
     }
 
     fn on_allocated(&mut self, container: Container, out: &mut Vec<Action>) {
+        // An answer of the ResourceManager may come twice.
+        if self.ranks.of_container(&container.id).is_some() {
+            self.stale += 1;
+            return;
+        }
         let waiting = matches!(self.phase, Phase::WaitingForResources | Phase::Executing);
         let role = self.asks.role_of(container.allocation_request_id).map(str::to_owned);
         let Some(role) = role.filter(|_| waiting) else {

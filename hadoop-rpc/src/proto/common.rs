@@ -109,6 +109,7 @@ pub struct RequestHeaderProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct TokenProto {
     #[prost(bytes = "vec", required, tag = "1")]
     pub identifier: Vec<u8>,
@@ -121,6 +122,7 @@ pub struct TokenProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct CredentialsKvProto {
     #[prost(string, required, tag = "1")]
     pub alias: String,
@@ -136,4 +138,16 @@ pub struct CredentialsProto {
     pub tokens: Vec<CredentialsKvProto>,
     #[prost(message, repeated, tag = "2")]
     pub secrets: Vec<CredentialsKvProto>,
+}
+
+impl std::fmt::Debug for TokenProto {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenProto").field("kind", &self.kind).field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for CredentialsKvProto {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CredentialsKvProto").field("alias", &self.alias).finish_non_exhaustive()
+    }
 }

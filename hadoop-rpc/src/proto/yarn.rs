@@ -175,6 +175,7 @@ pub struct ContainerStatusProto {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct ContainerLaunchContextProto {
     #[prost(message, repeated, tag = "1")]
     pub local_resources: Vec<StringLocalResourceMapProto>,
@@ -443,4 +444,11 @@ pub mod local_resource_visibility {
 /// `ContainerStateProto`.
 pub mod container_state {
     pub const COMPLETE: i32 = 3;
+}
+
+impl std::fmt::Debug for ContainerLaunchContextProto {
+    /// Tokens and environment may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContainerLaunchContextProto").field("command", &self.command).finish_non_exhaustive()
+    }
 }
