@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-NUMBERS = ("dep_delay", "month", "sched_dep_time", "sched_arr_time", "distance")
+NUMBERS = ("dep_delay", "sched_dep_time", "sched_arr_time", "distance")
 #: Tables of embeddings, and how many rows each has.
 TABLES = {"carrier": 64, "origin": 16, "dest": 256, "tailnum": 8192}
 
@@ -16,13 +16,12 @@ def minutes(clock):
 
 
 def numbers(batch):
-    """[rows, 9] float32. A missing departure delay is told as such: the flight has not left."""
+    """[rows, 7] float32. A missing departure delay is told as such: the flight has not left."""
     delay = batch["dep_delay"]
     known = tf.cast(batch["dep_delay_valid"], tf.float32)
     departure, arrival = minutes(batch["sched_dep_time"]), minutes(batch["sched_arr_time"])
     flight = tf.math.floormod(arrival - departure, 24.0 * 60.0)
     turn = 2.0 * math.pi * departure / (24.0 * 60.0)
-    season = 2.0 * math.pi * batch["month"] / 12.0
     columns = [
         tf.clip_by_value(delay / 30.0, -2.0, 4.0),
         tf.sign(delay) * tf.math.log1p(tf.abs(delay)) / 3.0,
@@ -31,8 +30,6 @@ def numbers(batch):
         batch["distance"] / 1500.0,
         tf.sin(turn),
         tf.cos(turn),
-        tf.sin(season),
-        tf.cos(season),
     ]
     return tf.stack(columns, axis=1)
 

@@ -17,7 +17,7 @@ class Delay(ymt.Task):
             for name, rows in features.TABLES.items()
         }
         self.layers = []
-        width = 9 + size * len(self.tables)
+        width = 7 + size * len(self.tables)
         for index, units in enumerate([*hidden, 1]):
             kernel = make.normal([width, units], stddev=(2.0 / width) ** 0.5)
             self.layers.append(

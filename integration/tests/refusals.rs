@@ -16,7 +16,7 @@ fn an_unknown_key_and_a_wrong_unit_are_named_by_line_and_column() {
     let place = Place::local("refusals");
     let ended = place.submit(&GOOD.replace("memory", "memroy"), &[]);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("job.yaml:5:15: unknown field `memroy`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("job.yaml:5:16: unknown field `memroy`"), "{}", ended.stderr);
     assert!(ended.stderr.contains("did you mean `memory`?"), "{}", ended.stderr);
     let ended = place.submit(&GOOD.replace("64MiB", "64M"), &[]);
     assert_eq!(ended.code, 2);

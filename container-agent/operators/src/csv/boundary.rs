@@ -27,6 +27,8 @@ struct Candidate {
     fields: usize,
     record: usize,
     alive: bool,
+    /// How far it made sense.
+    lived: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -53,9 +55,11 @@ pub fn first_record(bytes: &[u8], dialect: Dialect, columns: usize, max_record: 
         };
     }
     let starts = [State::FieldStart, State::Unquoted, State::Quoted, State::AfterQuote];
-    let mut candidates = starts.map(|state| Candidate { state, first: None, fields: 1, record: 0, alive: true });
+    let mut candidates =
+        starts.map(|state| Candidate { state, first: None, fields: 1, record: 0, alive: true, lived: 0 });
     for (at, byte) in window.iter().enumerate() {
         for candidate in candidates.iter_mut().filter(|c| c.alive) {
+            candidate.lived = at;
             candidate.step(*byte, at, dialect.delimiter, columns, max_record);
         }
     }
@@ -66,7 +70,12 @@ pub fn first_record(bytes: &[u8], dialect: Dialect, columns: usize, max_record: 
             candidate.alive &= candidate.state != State::Quoted;
         }
     }
-    let alive: Vec<&Candidate> = candidates.iter().filter(|c| c.alive).collect();
+    let mut alive: Vec<&Candidate> = candidates.iter().filter(|c| c.alive).collect();
+    if alive.is_empty() {
+        // The file is malformed ahead. Whoever made sense for longest leads to the mistake, and its place is told there.
+        let longest = candidates.iter().map(|c| c.lived).max();
+        alive = candidates.iter().filter(|c| Some(c.lived) == longest && c.first.is_some()).collect();
+    }
     let first = alive.first().and_then(|c| c.first);
     let agree = alive.iter().all(|c| c.first == first);
     match first {
@@ -148,8 +157,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_ahead_does_not_hide_where_the_first_record_begins() {
+        assert_eq!(find("x,\"y\"\n1,\"2\"\n1,2,3\n4,5\n", 2), Found::At(6));
+    }
+
+    #[test]
     fn what_makes_sense_both_ways_is_refused() {
-        // `x` may end a quoted field, or begin one that is not.
-        assert_eq!(find("\n\",\"\n", 2), Found::Ambiguous);
+        // Every quote here may open a field or close one, and no end of file decides.
+        let text = "a,\",b\nc,\",d\n".repeat(4);
+        let dialect = Dialect { delimiter: b',', quoting: true };
+        assert_eq!(first_record(text.as_bytes(), dialect, 3, 30, false), Found::Ambiguous);
     }
 }
