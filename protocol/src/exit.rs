@@ -43,3 +43,16 @@ impl ExitCode {
         self as i32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_lists_every_code_and_no_other() {
+        let table = include_str!("../../docs/exit-codes.md");
+        let told: Vec<i32> =
+            table.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+        assert_eq!(told, ExitCode::ALL.map(ExitCode::code));
+    }
+}
