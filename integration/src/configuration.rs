@@ -132,6 +132,8 @@ fn yarn(home: &Path, ports: &Ports) -> Pairs {
         ("yarn.scheduler.minimum-allocation-mb", "64".into()),
         ("yarn.scheduler.maximum-allocation-mb", "4096".into()),
         ("yarn.nodemanager.pmem-check-enabled", "true".into()),
+        // Its default, true, means that cgroups enforce the limit, and the check above is skipped whether they do or not.
+        ("yarn.nodemanager.resource.memory.enforced", "false".into()),
         ("yarn.nodemanager.vmem-check-enabled", "false".into()),
         ("yarn.nodemanager.container-monitor.interval-ms", "1000".into()),
         ("yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage", "100".into()),

@@ -198,16 +198,17 @@ type: generic
 program: {entry: greedy.py}
 roles: {greedy: {memory: 64MiB}}
 ";
-    let place = Place::local("greedy");
-    place.write(
-        "greedy.py",
-        "import time\nheld = bytearray(600 << 20)\nfor n in range(0, len(held), 4096):\n    held[n] = 1\ntime.sleep(600)\n",
-    );
-    let ended = place.submit(job, &[]);
-    assert_eq!(ended.code, 1, "{ended:?}");
-    let told = ended.diagnostics();
-    assert!(told.starts_with("greedy:0: the container exceeded its memory"), "{told}");
-    assert!(told.contains("raise roles.greedy.memory"), "{told}");
+    on_both("greedy", |place| {
+        place.write(
+            "greedy.py",
+            "import time\nheld = bytearray(600 << 20)\nfor n in range(0, len(held), 4096):\n    held[n] = 1\ntime.sleep(600)\n",
+        );
+        let ended = place.submit(job, &[]);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        let told = ended.diagnostics();
+        assert!(told.starts_with("greedy:0: the container exceeded its memory"), "{told}");
+        assert!(told.contains("raise roles.greedy.memory"), "{told}");
+    });
 }
 
 #[test]
